@@ -68,7 +68,7 @@ def verify(folder: Path) -> dict:
     if manifest.get('format') != FORMAT:
         raise CheckpointError(f'{where}: format {manifest.get("format")!r}, this version reads format {FORMAT}')
     files, found = manifest['files'], _listing(folder)
-    for name in sorted({*files, *found}):
+    for name in [*files, *found]:
         if name not in found:
             raise CheckpointError(f'{where}: file {name} is missing')
         if name not in files:
@@ -81,8 +81,9 @@ def verify(folder: Path) -> dict:
 
 
 def _names(tree: PyTree) -> dict[str, Any]:
-    """Leaves under names that Orbax can store flat."""
-    return {p.replace('/', '.'): x for p, x in trees.named_leaves(jax.tree.map(trees.raw, tree)).items()}
+    """Leaves under names that Orbax can store flat; without those of no elements, which it cannot store."""
+    leaves = trees.named_leaves(jax.tree.map(trees.raw, tree))
+    return {p.replace('/', '.'): x for p, x in leaves.items() if np.size(x)}
 
 
 class Checkpoints:
@@ -218,7 +219,7 @@ class Checkpoints:
         if manifest and manifest['leaves'] and manifest['leaves'] != trees.leaf_sha256(flat):
             raise CheckpointError(f'checkpoint {folder.name}: the values read are not the values that were saved')
         paths = trees.named_leaves(example)
-        values = [trees.like(flat[p.replace('/', '.')], x) for p, x in paths.items()]
+        values = [trees.like(flat[p.replace('/', '.')], x) if np.size(x) else x for p, x in paths.items()]
         if not self.many:
             values = [jax.device_put(v, x.sharding) if isinstance(x, jax.Array) else v
                       for v, x in zip(values, paths.values())]

@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-from jax.experimental import multihost_utils
 
 from common import data as data_lib
 from common import metrics as metrics_lib
-from common import parallel, signals, strategies
+from common import parallel, processes, strategies
 from common.checkpoint import Checkpoints
 from common.errors import Interrupted, NonFinite, UsageError
 from common.task import SEEDS, Carry, Task, advance, start
@@ -95,13 +94,6 @@ def _start(task: Task, source: data_lib.Source):
             return State(*jax.vmap(first, out_axes=(SEEDS, 0))(key, host))
         return State(*first(key, host))
     return begin
-
-
-def _stop_signal(step: int) -> int | None:
-    """The signal that asks this run to stop.  Several processes agree on the step through JAX's own service."""
-    if jax.process_count() > 1:
-        return 15 if multihost_utils.reached_preemption_sync_point(step) else None
-    return signals.received()
 
 
 def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
@@ -196,10 +188,12 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
             with jax.transfer_guard('disallow'):
                 state = run(state, resident, strategy.batch(host, row_axis))
             step += steps_per_call
-            signum = _stop_signal(step)
+            processes.beat()
+            signum = processes.stop_signal(step)
             if any(due(n) for n in (log_every, checkpoint_every, *(h.every for h in hooks))) or signum:
                 jax.block_until_ready(state)
                 training.halt()
+                processes.pause()
                 if why := refused():
                     if on_nan == 'stop':
                         raise NonFinite(why)

@@ -208,3 +208,22 @@ def mesh(shape: dict[str, int] | None = None, rules: Rules = (), *, micro: int =
     return Strategy('mesh', n, init, compile, place=lambda s: jax.tree.map(put, s, shardings(s)), gather=same,
                     resident=lambda r: jax.tree.map(lambda x: put(x, whole), r), batch=batch,
                     rows=lambda rows: _share(rows, sizes['data'], micro))
+
+
+def seed_per_device(seeds: int) -> Strategy:
+    """Independent seeds side by side: the seeds axis is split over devices, each runs its share, nothing is summed.
+
+    Uses the largest number of devices that divides `seeds`.  The state is a `loop.State` with a leading axis of seeds
+    on everything but the step.
+    """
+    n = max(d for d in range(1, jax.local_device_count() + 1) if seeds % d == 0)
+    base = mesh({'data': n}, [('carry/(key|state)', P('data')), ('^window', P('data'))])
+    grid = jax.make_mesh((n,), ('data',), axis_types=(AxisType.Auto,), devices=jax.devices()[:n])
+
+    def compile(call, state, resident, host, row_axis):
+        specs = trees.map_named(lambda p, _: P() if p == 'carry/step' else P('data'), state)
+        call = jax.shard_map(call, mesh=grid, in_specs=(specs, P(), P(None, 'data')), out_specs=specs, check_vma=False)
+        return _aot(jax.jit(call, donate_argnums=0), state, resident, host)
+
+    return base._replace(name='devices', compile=compile, rows=lambda rows: slice(0, rows),
+                         batch=lambda b, row_axis: base.batch(b, row_axis - 1))

@@ -30,6 +30,12 @@ class ConvNet(nn.Module):
         return nn.Dense(10)(x)
 
 
+class Linear(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        return nn.Dense(10)(x.reshape(len(x), -1))
+
+
 def shift(key, image):
     """A random shift by at most one pixel, as an augmentation."""
     at = jax.random.randint(key, (2,), 0, 3)

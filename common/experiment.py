@@ -1,0 +1,189 @@
+"""From a run's flags to its result: strategy, seeds, events, checkpoints.  What every project's `main` shares.
+
+    trained = experiment.train(run, task, source_for=lambda seed: ..., evaluate=evaluate, vmap_helps=True)
+    experiment.finish(run, trained, data=dataset.describe(), expected={...}, baseline={...})
+"""
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec as P
+from scipy import stats
+
+from common import data, loop, strategies, trees
+from common.checkpoint import Checkpoints
+from common.errors import UsageError
+from common.evaluate import evaluator
+from common.progress import Progress
+from common.runs import Run
+from common.task import Carry, Task
+from common.wrappers import with_guard
+
+PyTree = Any
+
+
+class Trained(NamedTuple):
+    """What `train` returns: the task as it ran, a host Carry and final metrics for each seed, and seconds."""
+    task: Task
+    carries: list[Carry]
+    metrics: dict[str, list[float]]
+    seconds: loop.Seconds
+    mode: str
+
+
+def strategy(args) -> strategies.Strategy:
+    """The strategy that --strategy, --mesh, --sharding and --reduction ask for.  Raises UsageError."""
+    micro = args.micro_batches if args.reduction == 'ordered' else 0
+    rules = [(pattern, where if where == 'fsdp' else P(*where)) for pattern, where in args.sharding]
+    if args.strategy == 'mesh':
+        return strategies.mesh(dict(args.mesh) or None, rules, micro=micro)
+    if args.mesh or rules and args.strategy == 'jit':
+        raise UsageError(f'--mesh and --sharding go with --strategy=mesh, found --strategy={args.strategy}')
+    if jax.process_count() > 1:
+        raise UsageError(f'--strategy={args.strategy} runs on one process; several need --strategy=mesh')
+    return {'jit': strategies.jit, 'pmap': strategies.pmap}[args.strategy](rules, micro=micro)
+
+
+def seed_mode(args, vmap_helps: bool) -> str:
+    """How --seeds=N run: 'one', 'vmap' (one program), 'turn' (one after another) or 'devices' (one on each device)."""
+    if args.seeds == 1:
+        return 'one'
+    if args.seed_mode != 'auto':
+        return args.seed_mode
+    return 'vmap' if vmap_helps else 'turn'
+
+
+def train(run: Run, task: Task, source_for: Callable[[int], data.Source], *, evaluate: dict[str, np.ndarray] | None = None,
+          eval_batch: int = 1000, vmap_helps: bool = False) -> Trained:
+    """Trains `task` for each seed of the run, resuming what is there, with logs, evaluations and checkpoints.
+
+    source_for(seed): the data of that seed's run;  evaluate: arrays of the test set
+    """
+    args, config = run.args, run.config
+    task = with_guard(task, args.on_nan, spike=args.loss_spike)
+    score = evaluator(task, evaluate, batch_size=min(eval_batch, len(next(iter(evaluate.values()))))) if evaluate else None
+    seeds = [config.seed + i for i in range(args.seeds)]
+    mode = seed_mode(args, vmap_helps)
+    run.env(devices=[d.device_kind for d in jax.devices()], processes=jax.process_count(), seed_mode=mode)
+    if mode in ('one', 'turn'):
+        parts = [_fit(run, task, [seed], source_for, score, strategy(args), f'seed{seed}' if mode == 'turn' else '')
+                 for seed in seeds]
+    else:
+        where = strategies.seed_per_device(len(seeds)) if mode == 'devices' else strategy(args)
+        parts = [_fit(run, task, seeds, source_for, score, where, '')]
+    carries = [c for fitted, _ in parts for c in _split(fitted.carry)]
+    names = parts[0][1].keys()
+    values = {k: [float(v) for _, m in parts for v in np.atleast_1d(m[k])] for k in names}
+    seconds = loop.Seconds(*(sum(x) for x in zip(*(fitted.seconds for fitted, _ in parts))))
+    return Trained(task, carries, values, seconds, mode)
+
+
+def _fit(run: Run, task: Task, seeds: list[int], source_for, score, where, unit: str):
+    """(Fitted, final metrics) of one program: one seed, or all of them with a leading axis."""
+    args, c = run.args, run.config
+    keys = [jax.random.key(seed) for seed in seeds]
+    sources = [source_for(seed) for seed in seeds]
+    source = data.for_seeds(sources) if len(seeds) > 1 else sources[0]
+    last: dict[str, Any] = {}
+    checkpoints = Checkpoints(run.checkpoints / unit, keep=args.keep, asynchronous=args.async_checkpoints,
+                              on_error=args.on_save_error)
+    with Progress(c.steps, unit, enabled=run.writes) as progress:
+        since = 0
+
+        def resumed(step: int) -> None:
+            nonlocal since
+            since = progress.start = step
+            run.truncate(step, unit)
+            if 0 < step < c.steps:
+                progress.say(f'{unit + ": " if unit else ""}resumed at step {step}')
+
+        def log(step: int, values: dict, seconds: float) -> None:
+            nonlocal since
+            rate = (step - since) * max(source.rows, 1) * len(seeds) / max(seconds, 1e-9)
+            since = step
+            run.log(step, 'train', values, unit)
+            run.timing(step, unit=unit, train_seconds=seconds, rows_per_s=rate)
+            progress.update(step, {**values, **{f'test {k}': v for k, v in last.items() if k != 'loss'}},
+                            rate if source.rows else None)
+
+        def look(step: int, carry: Carry) -> None:
+            last.update(score(carry))
+            run.log(step, 'test', last, unit)
+            run.sync()
+
+        fitted = loop.fit(
+            task, source, steps=c.steps, key=jnp.stack(keys) if len(seeds) > 1 else keys[0], strategy=where,
+            steps_per_call=c.steps_per_call, log_every=c.log_every, log=log, checkpoints=checkpoints,
+            checkpoint_every=c.checkpoint_every, hooks=[loop.Hook(c.eval_every, look)] if score else [],
+            restore={'on_corrupt': args.on_corrupt, 'allow_unverified': args.allow_unverified}, resumed=resumed,
+            on_nan=args.on_nan)
+        checkpoints.close()
+    return fitted, last or (score(fitted.carry) if score else {})
+
+
+def _split(carry: Carry) -> list[Carry]:
+    """A Carry of N seeds -> N host Carries; one seed -> a list of one."""
+    host = trees.to_host(carry) if jax.process_count() == 1 else jax.tree.map(_everywhere, carry)
+    if carry.key.ndim == 0:
+        return [host]
+    return [Carry(host.step, host.key[i], jax.tree.map(lambda x, i=i: x[i], host.state)) for i in range(len(host.key))]
+
+
+def _everywhere(x) -> np.ndarray:
+    """The whole of a global array on this host, whichever processes hold its parts."""
+    from jax.experimental import multihost_utils
+    return np.asarray(multihost_utils.process_allgather(trees.raw(x), tiled=True))
+
+
+def interval(values: list[float]) -> dict:
+    """Mean over seeds with its 95 % interval by Student's t (null for one seed), and every seed's value."""
+    mean, n = float(np.mean(values)), len(values)
+    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else None
+    return {'mean': mean, 'ci95': [None, None] if half is None else [mean - half, mean + half], 'values': list(values)}
+
+
+def passed(metrics: dict, expected: dict[str, tuple[float, str]]) -> bool:
+    """Whether the mean of each expected metric is on the right side ('>=' or '<=') of its value."""
+    sides = {'>=': lambda a, b: a >= b, '<=': lambda a, b: a <= b}
+    return all(sides[op](metrics[name]['mean'], value) for name, (value, op) in expected.items())
+
+
+def state_sha256(carries: list[Carry]) -> str:
+    """One hash of the final states of all seeds."""
+    return trees.sha256([c.state for c in carries])
+
+
+def finish(run: Run, trained: Trained, *, data: dict, expected: dict | None = None, baseline: dict | None = None,
+           **more) -> dict:
+    """Writes result.json and prints what the run found; returns the result."""
+    metrics = {k: interval(v) for k, v in trained.metrics.items()}
+    began = run.started
+    result = {
+        'project': run.args.package.rpartition('.')[2], 'data': data, 'metrics': metrics, 'baseline': baseline or {},
+        'expected': {k: list(v) for k, v in (expected or {}).items()}, 'passed': passed(metrics, expected or {}),
+        'seeds': [run.config.seed + i for i in range(run.args.seeds)], 'seed_mode': trained.mode,
+        'seconds': {'total': time.time() - began, **trained.seconds._asdict()},
+        'state_sha256': state_sha256(trained.carries), 'versions': run.versions(),
+        'device': jax.devices()[0].device_kind, 'devices': jax.device_count(), **more}
+    run.result(result)
+    if run.writes:
+        _print(run, result)
+    return result
+
+
+def _print(run: Run, result: dict) -> None:
+    n = len(result['seeds'])
+    for name, m in result['metrics'].items():
+        spread = f' [{m["ci95"][0]:.4f}, {m["ci95"][1]:.4f}] (95 % interval over {n} seeds)' if n > 1 else ''
+        print(f'test {name}: {m["mean"]:.4f}{spread}')
+    for name, (value, op) in result['expected'].items():
+        verdict = 'reached' if passed(result['metrics'], {name: (value, op)}) else 'MISSED'
+        print(f'expected {name} {op} {value}: {verdict}')
+    for name, value in result['baseline'].items():
+        print(f'baseline {name}: {value:.4f}')
+    s = result['seconds']
+    print(f'{s["total"]:.0f} s in all: {s["train"]:.1f} s training, {s["compile"]:.1f} s compiling')
+    print(f'plots: {run.plots}')

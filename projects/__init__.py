@@ -1,0 +1,1 @@
+"""Projects: one folder each, named by its slug in docs/roadmap.toml."""

@@ -1,0 +1,1 @@
+"""MNIST digit recognition: MLP and LeNet-5."""
