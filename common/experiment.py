@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import psutil
 from jax.sharding import PartitionSpec as P
 from scipy import stats
 
-from common import data, loop, strategies, trees
+from common import data, loop, runtime, strategies, trees
 from common.checkpoint import Checkpoints
 from common.errors import UsageError
 from common.evaluate import evaluator
@@ -160,13 +161,12 @@ def finish(run: Run, trained: Trained, *, data: dict, expected: dict | None = No
            **more) -> dict:
     """Writes result.json and prints what the run found; returns the result."""
     metrics = {k: interval(v) for k, v in trained.metrics.items()}
-    began = run.started
     result = {
         'project': run.args.package.rpartition('.')[2], 'data': data, 'metrics': metrics, 'baseline': baseline or {},
         'expected': {k: list(v) for k, v in (expected or {}).items()}, 'passed': passed(metrics, expected or {}),
         'seeds': [run.config.seed + i for i in range(run.args.seeds)], 'seed_mode': trained.mode,
-        'seconds': {'total': time.time() - began, **trained.seconds._asdict()},
-        'state_sha256': state_sha256(trained.carries), 'versions': run.versions(),
+        'seconds': {'total': time.time() - psutil.Process().create_time(), **trained.seconds._asdict()},
+        'state_sha256': state_sha256(trained.carries), 'versions': runtime.environment()['versions'],
         'device': jax.devices()[0].device_kind, 'devices': jax.device_count(), **more}
     run.result(result)
     if run.writes:

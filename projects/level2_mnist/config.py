@@ -17,6 +17,7 @@ FIELDS = {
     'smoothing': field(0.05, 'label smoothing', low=0.0, high=0.9),
     'ema': field(0.99, 'decay of the averaged parameters that are evaluated', low=0.0, high=0.99999),
     'accum': field(1, 'micro-batches per step', low=1),
+    'baseline_rows': field(4000, 'training rows that the classical baselines see; 0: no baselines', low=0),
 }
 VARIANTS = {
     'full': {'batch_size': 100, 'steps': 1000, 'steps_per_call': 40, 'log_every': 40, 'eval_every': 200,
@@ -26,7 +27,7 @@ VARIANTS = {
     'full_mnist': {'data': 'mnist', 'batch_size': 128, 'steps': 3600, 'steps_per_call': 60, 'log_every': 60,
                    'eval_every': 600, 'checkpoint_every': 600, 'ema': 0.995},
     'smoke': {'batch_size': 40, 'steps': 20, 'steps_per_call': 5, 'log_every': 5, 'eval_every': 10,
-              'checkpoint_every': 10, 'warmup': 5},
+              'checkpoint_every': 10, 'warmup': 5, 'baseline_rows': 200},
 }
 HARMLESS = ()
 

@@ -1,0 +1,1 @@
+"""The machinery that every level and project shares. It imports neither levels nor projects."""
