@@ -1,0 +1,38 @@
+"""The roadmap's levels: every topic an importable component.
+
+Each level package ends with a literal table `MEMBERS` of `Member` rows; `levels.catalogue` joins them, and tests, docs
+and benchmarks iterate over the join. A row is written by hand beside the code it names, never by a decorator.
+
+    from levels.catalogue import members
+    for row in members(kind='linen module'):
+        print(row.name, row.topic, row.import_path)
+"""
+
+from typing import NamedTuple
+
+# The contracts of design.md section 4, and 'op': a pure array function (convolution, pooling) with no state and no
+# hyperparameters to bind, for which none of the other contracts means anything.
+KINDS = (
+    'estimator',
+    'scikit-learn face',
+    'optimiser',
+    'linen module',
+    'cell',
+    'loss',
+    'rl agent',
+    'gnn layer',
+    'generative',
+    'op',
+)
+
+
+class Member(NamedTuple):
+    """One public component: a row of the catalogue."""
+
+    name: str
+    kind: str  # one of KINDS
+    import_path: str  # dotted, ends with the object: 'levels.level2_neural.mlp.MLP'
+    level: int
+    topic: str  # exactly as docs/roadmap.toml writes it
+    oracle: str  # the peer its parity test compares with
+    paper: str

@@ -1,0 +1,116 @@
+"""The laws of every Linen module in the catalogue.  A new module must add its case here, or the count fails."""
+
+import inspect
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from levels.catalogue import load, members
+
+
+class Case(NamedTuple):
+    """How to build a member for the laws: smooth activations, so that no unit is dead and every gradient counts."""
+
+    fields: dict[str, Any]
+    shape: tuple[int, ...]  # of the input, with its batch axis
+    parameters: int  # the paper's count, or counted by hand beside it
+
+
+CASES = {
+    'MLP': Case({'hidden': (7, 5), 'n_out': 3, 'activation': 'tanh'}, (6, 2, 2, 1), 5 * 7 + 8 * 5 + 6 * 3),
+    'Conv': Case({'features': 4, 'kernel_size': (3, 3)}, (6, 5, 5, 12), 9 * 12 * 4 + 4),
+    'LeNet5': Case({'activation': 'tanh', 'pool': 'avg'}, (6, 28, 28, 1), 61_706),
+    'LeNet5Original': Case({}, (6, 28, 28, 1), 60_000),
+}
+
+
+def build(row, **fields):
+    case = CASES[row.name]
+    model = load(row)(**case.fields | fields)
+    x = jax.random.normal(jax.random.key(1), case.shape)
+    return model, x, jax.jit(model.init)(jax.random.key(0), x)
+
+
+def parameter_count(row):
+    variables = build(row)[2]
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) == CASES[row.name].parameters
+
+
+def every_parameter_learns(row):
+    """Not each array: each number.  A masked or disconnected weight has a gradient of exactly zero."""
+    model, x, variables = build(row)
+    variables = {k: v for k, v in variables.items() if k != 'intermediates'}
+
+    def loss(params):
+        y = model.apply(variables | {'params': params}, x)
+        return jnp.sum(jnp.sin(y / 10 + jnp.arange(y.size).reshape(y.shape)))
+
+    for path, grad in jax.tree.leaves_with_path(jax.jit(jax.grad(loss))(variables['params'])):
+        assert jnp.isfinite(grad).all(), jax.tree_util.keystr(path)
+        assert (grad != 0).all(), f'{jax.tree_util.keystr(path)}: {int((grad == 0).sum())} of {grad.size} learn nothing'
+
+
+def train_differs_by_dropout_and_batch_norm_only(row):
+    model, x, variables = build(row)
+    variables = {k: v for k, v in variables.items() if k != 'intermediates'}
+    assert set(variables) <= {'params', 'batch_stats'}
+    evaluated = model.apply(variables, x, train=False)
+    assert np.array_equal(evaluated, model.apply(variables, x)), 'train must default to False'
+    if 'batch_stats' not in variables:
+        assert np.array_equal(evaluated, model.apply(variables, x, train=True)), 'no rate is set, so nothing may differ'
+    if 'dropout' in fields_of(model):
+        model = model.clone(dropout=0.5)
+        assert np.array_equal(evaluated, model.apply(variables, x)), 'dropout in evaluation'
+        draws = [model.apply(variables, x, train=True, rngs={'dropout': jax.random.key(k)}) for k in (0, 0, 1)]
+        assert np.array_equal(draws[0], draws[1]) and not np.array_equal(draws[0], draws[2])
+
+
+def bfloat16_runs(row):
+    model, x, variables = build(row)
+    exact = model.apply(variables, x)
+    half = build(row, dtype=jnp.bfloat16)[0]
+    stored = build(row, dtype=jnp.bfloat16)[2]['params']
+    assert {leaf.dtype for leaf in jax.tree.leaves(stored)} == {jnp.dtype('float32')}, 'dtype changed param_dtype'
+    y = half.apply(variables, x)
+    assert jnp.isfinite(y).all() and not np.array_equal(y, exact)
+    assert jnp.abs(y - exact).max() < 0.05 * jnp.abs(exact).max()
+    narrow = build(row, param_dtype=jnp.bfloat16)[2]['params']
+    assert {leaf.dtype for leaf in jax.tree.leaves(narrow)} == {jnp.dtype('bfloat16')}
+
+
+def form(row):
+    """One positional array, `train` by keyword and False, dtype and param_dtype fields, jit changes nothing."""
+    model, x, variables = build(row)
+    assert isinstance(model, nn.Module) and {'dtype', 'param_dtype'} <= fields_of(model)
+    call = inspect.signature(type(model).__call__).parameters
+    assert call['train'].kind is inspect.Parameter.KEYWORD_ONLY and call['train'].default is False
+    assert sum(p.kind is not inspect.Parameter.KEYWORD_ONLY for p in call.values()) <= 3  # self and two arrays
+    jitted = jax.jit(model.apply)(variables, x)
+    assert jnp.abs(jitted - model.apply(variables, x)).max() <= 1e-5 * jnp.abs(jitted).max()
+
+
+def fields_of(model):
+    return set(type(model).__dataclass_fields__)
+
+
+LAWS = (parameter_count, every_parameter_learns, train_differs_by_dropout_and_batch_norm_only, bfloat16_runs, form)
+PAIRS = [(row, law) for row in members(kind='linen module') for law in LAWS]
+RAN = set()
+
+
+@pytest.mark.parametrize(('row', 'law'), [pytest.param(r, law, id=f'{r.name}-{law.__name__}') for r, law in PAIRS])
+def test_law(row, law):
+    law(row)
+    RAN.add((row.name, law.__name__))
+
+
+def test_every_pair_ran(request):
+    """Must stand last.  Where a selection (-k) left some out, those that were selected must have run."""
+    assert {row.name for row in members(kind='linen module')} == set(CASES)
+    assert len(PAIRS) == len(CASES) * len(LAWS) == 20
+    selected = [i for i in request.session.items if i.module is request.module and i.originalname == 'test_law']
+    assert len(RAN) == len(selected)

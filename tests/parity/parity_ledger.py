@@ -1,0 +1,38 @@
+# ruff: noqa: PLR0917
+"""One comparison for all parity tests: measure, write a ledger row when $PARITY_LEDGER names a file, then assert."""
+
+import json
+import os
+
+import jax
+import numpy as np
+
+
+def compare(component, peer, quantity, ours, theirs, gate, *, relative=False):
+    """The largest difference of two trees of arrays, gated; `relative` divides each leaf's by the peer leaf's largest
+    entry.  Shapes must agree leaf by leaf."""
+    ours, theirs = jax.tree.leaves(ours), jax.tree.leaves(theirs)
+    assert len(ours) == len(theirs) > 0
+    error = 0.0
+    for a, b in zip(ours, theirs, strict=True):
+        a, b = (np.asarray(leaf, np.float64) for leaf in (a, b))  # noqa: PLW2901
+        assert a.shape == b.shape, (a.shape, b.shape)
+        scale = np.abs(b).max() if relative else 1.0
+        assert scale > 0, f'{quantity}: a leaf that is all zeros compares nothing'
+        error = max(error, float(np.abs(a - b).max() / scale))
+    if path := os.environ.get('PARITY_LEDGER'):
+        row = {'component': component, 'peer': peer, 'quantity': quantity, 'error': error, 'gate': gate}
+        with open(path, 'a') as file:
+            file.write(json.dumps(row) + '\n')
+    assert error <= gate, f'{component} against {peer}, {quantity}: {error:.3g} > {gate:.3g}'
+    return error
+
+
+def eqns(jaxpr):
+    """Every equation of a program, those of inner programs included."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for value in eqn.params.values():
+            inner = getattr(value, 'jaxpr', value)
+            if hasattr(inner, 'eqns'):
+                yield from eqns(inner)
