@@ -8,8 +8,6 @@ A step's folder appears by one rename after everything in it is on disk, so a ki
 whole step or a leftover.  Restoring is strict: files first, then the tree, then the values.  Nothing is cast, no leaf
 may be missing or extra, and nothing is ever unpickled.
 """
-import hashlib
-import json
 import logging
 import os
 import re
@@ -23,62 +21,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from common import manifest as manifest_lib
 from common import trees
 from common.errors import CheckpointError, StorageError, one_line
 
 PyTree = Any
-FORMAT = 1
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open('rb') as f:
-        digest = hashlib.file_digest(f, 'sha256').hexdigest()
-        os.fsync(f.fileno())                # on the disk before the rename that makes it count
-    return digest
-
-
-def _listing(folder: Path) -> dict[str, list]:
-    """relative name -> [bytes, SHA-256] of every file but the manifest."""
-    files = sorted(p for p in folder.rglob('*') if p.is_file() and p != folder / 'manifest.json')
-    return {p.relative_to(folder).as_posix(): [p.stat().st_size, _file_sha256(p)] for p in files}
-
-
-def _dump(manifest: dict) -> str:
-    """Canonical text; its own hash goes in as 'self', so a flipped bit in the manifest shows as well."""
-    text = json.dumps({k: v for k, v in manifest.items() if k != 'self'}, indent=1, sort_keys=True)
-    return json.dumps({**manifest, 'self': hashlib.sha256(text.encode()).hexdigest()}, indent=1, sort_keys=True)
-
-
-def verify(folder: Path) -> dict:
-    """The manifest of a step's folder, after every file was found to be as it says.
-
-    Raises CheckpointError naming the first file that is missing, extra, of another size or changed.
-    """
-    where = f'checkpoint {folder.name}'
-    try:
-        text = (folder / 'manifest.json').read_text(encoding='ascii')
-        manifest = json.loads(text)
-        if not isinstance(manifest, dict) or text != _dump(manifest):
-            raise ValueError('content')
-    except FileNotFoundError:
-        raise CheckpointError(f'{where}: manifest.json is missing, so nothing vouches for this checkpoint '
-                              '(--allow_unverified reads it all the same)') from None
-    except (ValueError, OSError) as e:
-        raise CheckpointError(f'{where}: manifest.json is damaged ({type(e).__name__})') from None
-    if manifest.get('format') != FORMAT:
-        raise CheckpointError(f'{where}: format {manifest.get("format")!r}, this version reads format {FORMAT}')
-    files, found = manifest['files'], _listing(folder)
-    for name in [*files, *found]:
-        if name not in found:
-            raise CheckpointError(f'{where}: file {name} is missing')
-        if name not in files:
-            raise CheckpointError(f'{where}: file {name} is not in the manifest')
-        if found[name][0] != files[name][0]:
-            raise CheckpointError(f'{where}: file {name} has {found[name][0]} bytes, expected {files[name][0]}')
-        if found[name][1] != files[name][1]:
-            raise CheckpointError(f'{where}: file {name} was changed (its SHA-256 is not the one in the manifest)')
-    return manifest
-
 
 def _names(tree: PyTree) -> dict[str, Any]:
     """Leaves under names that Orbax can store flat; without those of no elements, which it cannot store."""
@@ -117,7 +64,9 @@ class Checkpoints:
         self.wait()
         if step in self.steps():
             return
-        arrays = _names(tree) if self.many else jax.tree.map(lambda x: np.array(x, copy=True), trees.to_host(_names(tree)))
+        arrays = (
+            _names(tree) if self.many else jax.tree.map(lambda x: np.array(x, copy=True), trees.to_host(_names(tree)))
+        )
         args = (step, arrays, trees.signature(tree), None if self.many else trees.leaf_sha256)
         if self._pool:
             self._pending = self._pool.submit(self._write, *args)
@@ -135,10 +84,15 @@ class Checkpoints:
             with ocp.PyTreeCheckpointer() as writer:
                 writer.save(tmp / 'state', arrays)
             if self.first:
-                manifest = {'format': FORMAT, 'step': step, 'files': _listing(tmp), 'tree': signature,
-                            'leaves': hashes(arrays) if hashes else None}
+                manifest = {
+                    'format': manifest_lib.FORMAT,
+                    'step': step,
+                    'files': manifest_lib.listing(tmp),
+                    'tree': signature,
+                    'leaves': hashes(arrays) if hashes else None,
+                }
                 with (tmp / 'manifest.json').open('w', encoding='ascii') as f:
-                    f.write(_dump(manifest))
+                    f.write(manifest_lib.dump(manifest))
                     f.flush()
                     os.fsync(f.fileno())
                 os.rename(tmp, final)
@@ -200,7 +154,7 @@ class Checkpoints:
     def _read(self, folder: Path, example: PyTree, allow_unverified: bool) -> PyTree:
         manifest = None
         if not (allow_unverified and not (folder / 'manifest.json').exists()):
-            manifest = verify(folder)
+            manifest = manifest_lib.verify(folder)
         want = trees.signature(example)
         with ocp.PyTreeCheckpointer() as reader:
             if manifest:
@@ -213,8 +167,10 @@ class Checkpoints:
                 raise CheckpointError(f'checkpoint {folder.name} is of another state than this run needs: '
                                       + '; '.join(lines[:5]) + (f' and {len(lines) - 5} more' if lines[5:] else ''))
             target = _names(example)
-            how = {k: ocp.ArrayRestoreArgs(sharding=x.sharding) if self.many else ocp.RestoreArgs(restore_type=np.ndarray)
-                   for k, x in target.items()}
+            how = {
+                k: ocp.ArrayRestoreArgs(sharding=x.sharding) if self.many else ocp.RestoreArgs(restore_type=np.ndarray)
+                for k, x in target.items()
+            }
             flat = reader.restore(folder / 'state', args=ocp.args.PyTreeRestore(item=target, restore_args=how))
         if manifest and manifest['leaves'] and manifest['leaves'] != trees.leaf_sha256(flat):
             raise CheckpointError(f'checkpoint {folder.name}: the values read are not the values that were saved')

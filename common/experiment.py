@@ -1,20 +1,17 @@
-"""From a run's flags to its result: strategy, seeds, events, checkpoints.  What every project's `main` shares.
+"""From a run's flags to trained states: strategy, seeds, events, checkpoints.  What every project's `main` shares.
 
     trained = experiment.train(run, task, source_for=lambda seed: ..., evaluate=evaluate, vmap_helps=True)
-    experiment.finish(run, trained, data=dataset.describe(), expected={...}, baseline={...})
+    results.finish(run, trained, data=dataset.describe(), expected={...}, baseline={...})
 """
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 from jax.sharding import PartitionSpec as P
-from scipy import stats
 
-from common import data, loop, runtime, strategies, trees
+from common import data, loop, strategies, trees
 from common.checkpoint import Checkpoints
 from common.errors import UsageError
 from common.evaluate import evaluator
@@ -41,7 +38,7 @@ def strategy(args) -> strategies.Strategy:
     rules = [(pattern, where if where == 'fsdp' else P(*where)) for pattern, where in args.sharding]
     if args.strategy == 'mesh':
         return strategies.mesh(dict(args.mesh) or None, rules, micro=micro)
-    if args.mesh or rules and args.strategy == 'jit':
+    if args.mesh or (rules and args.strategy == 'jit'):
         raise UsageError(f'--mesh and --sharding go with --strategy=mesh, found --strategy={args.strategy}')
     if jax.process_count() > 1:
         raise UsageError(f'--strategy={args.strategy} runs on one process; several need --strategy=mesh')
@@ -57,15 +54,24 @@ def seed_mode(args, vmap_helps: bool) -> str:
     return 'vmap' if vmap_helps else 'turn'
 
 
-def train(run: Run, task: Task, source_for: Callable[[int], data.Source], *, evaluate: dict[str, np.ndarray] | None = None,
-          eval_batch: int = 1000, vmap_helps: bool = False) -> Trained:
+def train(
+    run: Run,
+    task: Task,
+    source_for: Callable[[int], data.Source],
+    *,
+    evaluate: dict[str, np.ndarray] | None = None,
+    eval_batch: int = 1000,
+    vmap_helps: bool = False,
+) -> Trained:
     """Trains `task` for each seed of the run, resuming what is there, with logs, evaluations and checkpoints.
 
     source_for(seed): the data of that seed's run;  evaluate: arrays of the test set
     """
     args, config = run.args, run.config
     task = with_guard(task, args.on_nan, spike=args.loss_spike)
-    score = evaluator(task, evaluate, batch_size=min(eval_batch, len(next(iter(evaluate.values()))))) if evaluate else None
+    score = (
+        evaluator(task, evaluate, batch_size=min(eval_batch, len(next(iter(evaluate.values()))))) if evaluate else None
+    )
     seeds = [config.seed + i for i in range(args.seeds)]
     mode = seed_mode(args, vmap_helps)
     run.env(devices=[d.device_kind for d in jax.devices()], processes=jax.process_count(), seed_mode=mode)
@@ -137,53 +143,3 @@ def _everywhere(x) -> np.ndarray:
     """The whole of a global array on this host, whichever processes hold its parts."""
     from jax.experimental import multihost_utils
     return np.asarray(multihost_utils.process_allgather(trees.raw(x), tiled=True))
-
-
-def interval(values: list[float]) -> dict:
-    """Mean over seeds with its 95 % interval by Student's t (null for one seed), and every seed's value."""
-    mean, n = float(np.mean(values)), len(values)
-    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else None
-    return {'mean': mean, 'ci95': [None, None] if half is None else [mean - half, mean + half], 'values': list(values)}
-
-
-def passed(metrics: dict, expected: dict[str, tuple[float, str]]) -> bool:
-    """Whether the mean of each expected metric is on the right side ('>=' or '<=') of its value."""
-    sides = {'>=': lambda a, b: a >= b, '<=': lambda a, b: a <= b}
-    return all(sides[op](metrics[name]['mean'], value) for name, (value, op) in expected.items())
-
-
-def state_sha256(carries: list[Carry]) -> str:
-    """One hash of the final states of all seeds."""
-    return trees.sha256([c.state for c in carries])
-
-
-def finish(run: Run, trained: Trained, *, data: dict, expected: dict | None = None, baseline: dict | None = None,
-           **more) -> dict:
-    """Writes result.json and prints what the run found; returns the result."""
-    metrics = {k: interval(v) for k, v in trained.metrics.items()}
-    result = {
-        'project': run.args.package.rpartition('.')[2], 'data': data, 'metrics': metrics, 'baseline': baseline or {},
-        'expected': {k: list(v) for k, v in (expected or {}).items()}, 'passed': passed(metrics, expected or {}),
-        'seeds': [run.config.seed + i for i in range(run.args.seeds)], 'seed_mode': trained.mode,
-        'seconds': {'total': time.time() - psutil.Process().create_time(), **trained.seconds._asdict()},
-        'state_sha256': state_sha256(trained.carries), 'versions': runtime.environment()['versions'],
-        'device': jax.devices()[0].device_kind, 'devices': jax.device_count(), **more}
-    run.result(result)
-    if run.writes:
-        _print(run, result)
-    return result
-
-
-def _print(run: Run, result: dict) -> None:
-    n = len(result['seeds'])
-    for name, m in result['metrics'].items():
-        spread = f' [{m["ci95"][0]:.4f}, {m["ci95"][1]:.4f}] (95 % interval over {n} seeds)' if n > 1 else ''
-        print(f'test {name}: {m["mean"]:.4f}{spread}')
-    for name, (value, op) in result['expected'].items():
-        verdict = 'reached' if passed(result['metrics'], {name: (value, op)}) else 'MISSED'
-        print(f'expected {name} {op} {value}: {verdict}')
-    for name, value in result['baseline'].items():
-        print(f'baseline {name}: {value:.4f}')
-    s = result['seconds']
-    print(f'{s["total"]:.0f} s in all: {s["train"]:.1f} s training, {s["compile"]:.1f} s compiling')
-    print(f'plots: {run.plots}')

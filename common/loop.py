@@ -10,19 +10,18 @@ done at events.  Never fork this loop; wrap a task (wrappers.py).
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
 from common import data as data_lib
 from common import metrics as metrics_lib
-from common import parallel, processes, strategies
+from common import processes, strategies
 from common.checkpoint import Checkpoints
 from common.errors import Interrupted, NonFinite, UsageError
-from common.task import SEEDS, Carry, Task, advance, start
+from common.program import make_call, make_start
+from common.task import Carry, Task
 from common.wrappers import Guard, blame
-
-PyTree = Any
 
 
 class Hook(NamedTuple):
@@ -35,12 +34,6 @@ class Seconds(NamedTuple):
     """Wall time of this process: in compilation, and in training proper (hooks, logs and saves left out)."""
     compile: float
     train: float
-
-
-class State(NamedTuple):
-    """What a checkpoint holds: the Carry, and the sums of the metrics since the last log line."""
-    carry: Carry
-    window: PyTree
 
 
 class Fitted(NamedTuple):
@@ -59,41 +52,6 @@ class _Clock:
     def halt(self):
         if self.since is not None:
             self.total, self.since = self.total + time.perf_counter() - self.since, None
-
-
-def make_call(task: Task, source: data_lib.Source, steps: int) -> Callable:
-    """The device program of `fit`: (State, resident, host data of k steps) -> State."""
-    def one(carry: Carry, resident: PyTree, host: PyTree):
-        def step(carry, host):
-            # The fence keeps the step's arithmetic the same however its batch came to be.
-            return advance(task, carry, jax.lax.optimization_barrier(source.batch(resident, host)))
-        if source.seeds:
-            return jax.vmap(step, (SEEDS, 0), (SEEDS, 0))(carry, host)
-        return step(carry, host)
-
-    def call(state: State, resident: PyTree, host: PyTree) -> State:
-        if steps == 1:
-            carry, m = one(state.carry, resident, jax.tree.map(lambda x: x[0], host))
-        else:
-            carry, m = jax.lax.scan(lambda c, h: one(c, resident, h), state.carry, host, length=steps)
-            m = metrics_lib.sum_leading(m)
-        return State(carry, metrics_lib.merge(state.window, parallel.psum(m)))
-
-    return call
-
-
-def _start(task: Task, source: data_lib.Source):
-    """(key, resident, host of one step) -> State before the first step."""
-    def begin(key, resident, host):
-        def first(key, host):
-            batch = source.batch(resident, host)
-            carry = start(task, key, batch)
-            shapes = jax.eval_shape(lambda: advance(task, carry, batch)[1])
-            return carry, jax.tree.map(lambda s: jax.numpy.zeros(s.shape, s.dtype), shapes)
-        if source.seeds:
-            return State(*jax.vmap(first, out_axes=(SEEDS, 0))(key, host))
-        return State(*first(key, host))
-    return begin
 
 
 def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
@@ -127,7 +85,7 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
 
     compiling.go()
     resident = strategy.resident(source.resident)
-    state = strategy.init(_start(task, source), key, source.resident, source.host(0, slice(None)))
+    state = strategy.init(make_start(task, source), key, source.resident, source.host(0, slice(None)))
     found = checkpoints and checkpoints.restore(strategy.gather(state), **(restore or {}))
     state = strategy.place(found) if found else state
     step = int(strategy.gather(state).carry.step)
@@ -185,11 +143,12 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
     while not finished:
         training.go()
         for host in data_lib.prefetch(load, range(step // steps_per_call, steps // steps_per_call)):
+            batch = strategy.batch(host, row_axis)
             with jax.transfer_guard('disallow'):
-                state = run(state, resident, strategy.batch(host, row_axis))
+                state = run(state, resident, batch)
             step += steps_per_call
             processes.beat()
-            signum = processes.stop_signal(step)
+            signum = processes.stop_signal(step // steps_per_call)
             if any(due(n) for n in (log_every, checkpoint_every, *(h.every for h in hooks))) or signum:
                 jax.block_until_ready(state)
                 training.halt()

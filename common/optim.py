@@ -102,10 +102,14 @@ def _ordered(grad_fn: Callable, params, extra, batch, key) -> Gradients:
 
     def part(i) -> Gradients:
         with parallel.bound(None):
-            return grad_fn(params, extra, jax.tree.map(lambda x: x[i], micro), jax.random.fold_in(key, replica * here + i))
+            return grad_fn(
+                params, extra, jax.tree.map(lambda x: x[i], micro), jax.random.fold_in(key, replica * here + i)
+            )
 
     replica = parallel.index()
-    rows = jax.tree.map(lambda s: jnp.zeros((here + 1, *s.shape), s.dtype), jax.eval_shape(part, jnp.zeros((), jnp.int32)))
+    rows = jax.tree.map(
+        lambda s: jnp.zeros((here + 1, *s.shape), s.dtype), jax.eval_shape(part, jnp.zeros((), jnp.int32))
+    )
     # The bound is hidden for the same reason: a loop of one turn would be inlined.
     n = jax.lax.optimization_barrier(jnp.asarray(here, jnp.int32))
     rows = jax.lax.fori_loop(0, n, lambda i, rows: jax.tree.map(lambda r, x: r.at[i].set(x), rows, part(i)), rows)

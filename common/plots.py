@@ -89,7 +89,9 @@ def images(pictures: Float[np.ndarray, 'n h w c'], captions: Sequence[str], titl
     return figure
 
 
-def worst(scores: Float[np.ndarray, 'n classes'], truth: Int[np.ndarray, ' n'], count: int) -> Int[np.ndarray, ' count']:
+def worst(
+    scores: Float[np.ndarray, 'n classes'], truth: Int[np.ndarray, ' n'], count: int
+) -> Int[np.ndarray, ' count']:
     """Indices of the rows that were given to a wrong class with the most confidence (at most `count`)."""
     guess = scores.argmax(1)
     margin = scores[np.arange(len(truth)), guess] - scores[np.arange(len(truth)), truth]

@@ -10,16 +10,18 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 
 import jax
 from jax.experimental import multihost_utils
 
 from common import signals
-from common.errors import UsageError, one_line
+from common.errors import Interrupted, UsageError, UserError, one_line
 
 LOST = 7                    # exit code: another process is gone
 HANG_SECONDS = 600.0        # a device call that takes longer than this has lost its peer
+LAST_SECONDS = 2.0          # how long process 0 lets the others disconnect
 _SIGNS = ('gloo', 'nccl', 'coordination', 'unavailable', 'deadline_exceeded', 'heartbeat', 'barrier')
 _state: dict = {'beat': None, 'forwarded': False}
 
@@ -46,14 +48,15 @@ def pause() -> None:
     _state['beat'] = None
 
 
-def stop_signal(step: int) -> int | None:
-    """The signal that asks the run to stop.  Several processes agree on the step through JAX's preemption service."""
+def stop_signal(call: int) -> int | None:
+    """The signal that asks the run to stop.  Several processes agree on the call through JAX's preemption service,
+    which names one number and waits for exactly that one: calls are counted one by one, as steps may not be."""
     if jax.process_count() == 1:
         return signals.received()
     if signals.received() == signal.SIGINT and not _state['forwarded']:
         _state['forwarded'] = True
         os.kill(os.getpid(), signal.SIGTERM)        # the service listens to SIGTERM alone
-    return int(signal.SIGTERM) if multihost_utils.reached_preemption_sync_point(step) else None
+    return int(signal.SIGTERM) if multihost_utils.reached_preemption_sync_point(call) else None
 
 
 def _lost(why: str) -> None:
@@ -79,11 +82,21 @@ def together(args) -> Iterator[None]:
     threading.Thread(target=_watch, args=(over,), name='peers', daemon=True).start()
     try:
         yield
-        multihost_utils.sync_global_devices('end')
-    except Exception as e:
-        if any(sign in str(e).lower() for sign in _SIGNS):
-            _lost(one_line(e, 160))
+    except Interrupted:
+        _leave(over)            # all of them agreed to stop
         raise
-    finally:
-        over.set()
+    except Exception as e:
+        if not isinstance(e, UserError) and any(sign in str(e).lower() for sign in _SIGNS):
+            _lost(one_line(e, 160))
+        print(f'error: {e}' if isinstance(e, UserError) else traceback.format_exc(), file=sys.stderr, flush=True)
+        os._exit(getattr(e, 'exit_code', 1))    # the others notice, and say so
+    _leave(over)
+
+
+def _leave(over: threading.Event) -> None:
+    """Everyone arrives, then disconnects; process 0, which the others are connected to, comes last."""
+    over.set()
+    multihost_utils.sync_global_devices('end')
+    if jax.process_index() == 0:
+        time.sleep(LAST_SECONDS)
     jax.distributed.shutdown()

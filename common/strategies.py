@@ -2,12 +2,10 @@
 
     strategy = mesh({'data': 4, 'model': 2}, rules=[('Dense_0/kernel', P(None, 'model')), ('kernel$', 'fsdp')])
     loop.fit(task, source, strategy=strategy, ...)
-
-Rules split the state by path: the first regex found in a leaf's path wins; no match means replicated.
 """
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,10 +16,9 @@ from jax.sharding import PartitionSpec as P
 from common import trees
 from common.errors import UsageError
 from common.parallel import Axis, bound
+from common.sharding import Rules, check_rules, spec_of
 
 PyTree = Any
-Rules = Sequence[tuple[str, P | str]]     # (regex over a leaf's path, PartitionSpec or 'fsdp')
-FSDP_MIN = 1024                           # smaller leaves stay whole: splitting them costs more than it saves
 
 
 class Strategy(NamedTuple):
@@ -62,42 +59,6 @@ def _share(n: int, devices: int, micro: int) -> slice:
     return slice(part * jax.process_index(), part * (jax.process_index() + 1))
 
 
-def spec_of(rules: Rules, path: str, leaf, sizes: dict[str, int]) -> P:
-    """The PartitionSpec of a leaf: that of the first rule whose regex is found in the path and which fits the rank.
-
-    'fsdp' splits the longest axis that divides over 'data', and leaves small arrays whole.
-    Raises UsageError when an axis does not divide.
-    """
-    shape = np.shape(leaf)
-    for pattern, where in rules:
-        if not re.search(pattern, path) or (where != 'fsdp' and len(where) > len(shape)):
-            continue
-        if where == 'fsdp':
-            dims = [d for d in range(len(shape)) if shape[d] % sizes['data'] == 0]
-            if int(np.prod(shape)) < FSDP_MIN or not dims:
-                return P()
-            best = max(dims, key=lambda d: shape[d])
-            return P(*(None,) * best, 'data')
-        for d, names in enumerate(where):
-            n = int(np.prod([sizes[a] for a in ((names,) if isinstance(names, str) else names or ())]))
-            if shape[d] % n:
-                raise UsageError(f'sharding: axis {d} of {path} {list(shape)} does not divide over {n} devices')
-        return where
-    return P()
-
-
-def _check_rules(rules: Rules, sizes: dict[str, int], state: PyTree):
-    names = trees.named_leaves(state)
-    for pattern, where in rules:
-        if not any(re.search(pattern, p) for p in names):
-            raise UsageError(f'sharding: no leaf of the state has a path that matches {pattern!r}, for example '
-                             f'{next(reversed(names))}')
-        axes = [a for part in (() if where == 'fsdp' else where) if part
-                for a in ((part,) if isinstance(part, str) else part)]
-        if unknown := [a for a in axes if a not in sizes]:
-            raise UsageError(f'sharding: {pattern!r} names the axis {unknown[0]!r}, the mesh has {list(sizes)}')
-
-
 def _aot(jitted, *args):
     return jitted.lower(*args).compile()
 
@@ -131,11 +92,11 @@ def pmap(rules: Rules = (), *, devices: int | None = None, micro: int = 0) -> St
 
     def split(x, row_axis=0):
         # [.., rows, ..] -> [devices, .., rows / devices, ..]: pmap's own axis comes first
-        shape = x.shape[:row_axis] + (n, x.shape[row_axis] // n) + x.shape[row_axis + 1:]
+        shape = (*x.shape[:row_axis], n, x.shape[row_axis] // n, *x.shape[row_axis + 1:])
         return jax.device_put(np.moveaxis(np.asarray(x).reshape(shape), row_axis, 0), NamedSharding(grid, P('data')))
 
     def place(state):
-        _check_rules(rules, {'data': n}, state)
+        check_rules(rules, {'data': n}, state)
         whole = NamedSharding(grid, P())
         return trees.map_named(
             lambda p, x: split(x) if is_local(p, x) else jax.device_put(x, whole), state)
@@ -175,7 +136,7 @@ def mesh(shape: dict[str, int] | None = None, rules: Rules = (), *, micro: int =
     whole = NamedSharding(grid, P())
 
     def shardings(state):
-        _check_rules(rules, sizes, state)
+        check_rules(rules, sizes, state)
         return trees.map_named(lambda p, x: NamedSharding(grid, spec_of(rules, p, x, sizes)), state)
 
     def init(fn, *args):

@@ -105,7 +105,9 @@ def with_guard(task: Task, policy: str = 'stop', *, spike: float = 0.0, warmup: 
 
     def init(key, batch):
         none = jnp.asarray(-1, jnp.int32)
-        return Guard(task.init(key, batch), jnp.zeros((), jnp.int32), none, none, jnp.zeros((), jnp.int32), jnp.zeros(()))
+        return Guard(
+            task.init(key, batch), jnp.zeros((), jnp.int32), none, none, jnp.zeros((), jnp.int32), jnp.zeros(())
+        )
 
     def step(key, state, batch):
         inner, metrics = task.step(key, state.inner, batch)

@@ -41,7 +41,7 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 Strides = tuple[int, int]
 
 
-def conv_general_dilated(  # noqa: PLR0917 - lax's signature
+def conv_general_dilated(
     lhs: Float[Array | np.ndarray, '...'],
     rhs: Float[Array | np.ndarray, '...'],
     window_strides: Sequence[int],

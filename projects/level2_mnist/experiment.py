@@ -6,7 +6,7 @@ import optax
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
-from common import data, datasets, experiment, optim, plots, records, tasks
+from common import data, datasets, experiment, optim, plots, records, results, tasks
 from common.runs import Run, read_metrics
 from common.wrappers import with_augment, with_ema
 from levels.level2_neural.mlp import MLP
@@ -73,7 +73,7 @@ def main(run: Run) -> None:
     base = baselines(train, dataset.test, c.baseline_rows)
     if run.writes:
         draw(run, model, trained, test, base)
-    experiment.finish(run, trained, data=dataset.describe(), expected=config_lib.expected(c), baseline=base)
+    results.finish(run, trained, data=dataset.describe(), expected=config_lib.expected(c), baseline=base)
 
 
 def draw(run: Run, model, trained: experiment.Trained, test: dict, base: dict[str, float]) -> None:

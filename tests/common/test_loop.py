@@ -32,8 +32,18 @@ def test_resume_is_exact(tmp_path, strategy, asynchronous):
     task = wrappers.with_guard(wrappers.with_ema(conv_task(optax.adam(1e-3)), 0.9))
     def run(steps, folder, rows):
         checkpoints = Checkpoints(folder, asynchronous=asynchronous)
-        out = loop.fit(task, source(), steps=steps, key=KEY, strategy=MAKE[strategy](), steps_per_call=2, log_every=4,
-                       log=lambda step, values, _: rows.append((step, values)), checkpoints=checkpoints, checkpoint_every=6)
+        out = loop.fit(
+            task,
+            source(),
+            steps=steps,
+            key=KEY,
+            strategy=MAKE[strategy](),
+            steps_per_call=2,
+            log_every=4,
+            log=lambda step, values, _: rows.append((step, values)),
+            checkpoints=checkpoints,
+            checkpoint_every=6,
+        )
         checkpoints.close()
         return out.carry
     unbroken, broken = [], []
@@ -91,7 +101,9 @@ def test_whole_run_in_one_program_equals_the_host_loop():
     task = tasks.classifier(ConvNet(), optax.sgd(0.1))
     arrays, batch_fn = data.whole(source(), 6)
     carry, m = jax.jit(train_fn(task, 6, batch_fn))(KEY, arrays)
-    chex.assert_trees_all_close(host(loop.fit(task, source(), steps=6, key=KEY).carry.state), host(carry.state), atol=1e-5)
+    chex.assert_trees_all_close(
+        host(loop.fit(task, source(), steps=6, key=KEY).carry.state), host(carry.state), atol=1e-5
+    )
     assert m['loss'].total.shape == (6,)
 
 
@@ -134,7 +146,9 @@ def test_bf16_computes_in_bf16_and_keeps_float32_parameters():
     task = tasks.classifier(ConvNet(drop=0.0), optax.adam(1e-2), policy=optim.Policy(jnp.bfloat16))
     carry = loop.fit(task, source(64), steps=60, key=KEY, steps_per_call=20).carry
     assert {str(x.dtype) for x in jax.tree.leaves(carry.state.params)} == {'float32'}
-    plain = loop.fit(tasks.classifier(ConvNet(drop=0.0), optax.adam(1e-2)), source(64), steps=60, key=KEY, steps_per_call=20)
+    plain = loop.fit(
+        tasks.classifier(ConvNet(drop=0.0), optax.adam(1e-2)), source(64), steps=60, key=KEY, steps_per_call=20
+    )
     a, b = (evaluate.evaluator(task, DIGITS, batch_size=512)(c)['accuracy'] for c in (carry, plain.carry))
     assert a > 0.9 and b > 0.9 and bits(carry.state.params) != bits(plain.carry.state.params)
 
@@ -198,8 +212,16 @@ def poisoned(at, value=np.nan):
 def test_guard_stops_at_the_step_and_names_the_tensor(tmp_path, strategy):
     task, checkpoints = wrappers.with_guard(poisoned(5)), Checkpoints(tmp_path)
     with pytest.raises(NonFinite, match=r'step 5: metrics/loss/total is not finite'):
-        loop.fit(task, NUMBERED, steps=12, key=KEY, strategy=MAKE[strategy](), steps_per_call=2, checkpoints=checkpoints,
-                 checkpoint_every=2)
+        loop.fit(
+            task,
+            NUMBERED,
+            steps=12,
+            key=KEY,
+            strategy=MAKE[strategy](),
+            steps_per_call=2,
+            checkpoints=checkpoints,
+            checkpoint_every=2,
+        )
     checkpoints.close()
     assert checkpoints.steps()[-1] == 4
     state = checkpoints.restore(loop.State(*_shape_of(task)))
@@ -229,8 +251,16 @@ def test_guard_rolls_back_and_leaves_the_batches_out(tmp_path, caplog):
     inner, task = tasks.classifier(Linear(), optax.sgd(0.5)), wrappers.with_guard(poisoned(5), 'rollback')
     def run(folder, steps):
         checkpoints = Checkpoints(folder)
-        out = loop.fit(task, NUMBERED, steps=steps, key=KEY, steps_per_call=2, checkpoints=checkpoints, checkpoint_every=4,
-                       on_nan='rollback').carry
+        out = loop.fit(
+            task,
+            NUMBERED,
+            steps=steps,
+            key=KEY,
+            steps_per_call=2,
+            checkpoints=checkpoints,
+            checkpoint_every=4,
+            on_nan='rollback',
+        ).carry
         checkpoints.close()
         return out
     with caplog.at_level(logging.WARNING):

@@ -13,8 +13,8 @@ from tests.common.nets import KEY, conv_task, source
 
 FSDP = [('(params|mu|nu)/.*kernel', 'fsdp')]
 OTHERS = {
-    'pmap': lambda **k: strategies.pmap(**k),
-    'mesh': lambda **k: strategies.mesh(**k),
+    'pmap': strategies.pmap,
+    'mesh': strategies.mesh,
     'fsdp': lambda **k: strategies.mesh(rules=FSDP, **k),
     'tensor': lambda **k: strategies.mesh({'data': 4, 'model': 2}, [('Dense_0/kernel', P(None, 'model'))], **k),
 }

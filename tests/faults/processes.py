@@ -10,8 +10,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = 'projects.level2_mnist.main'
-SMALL = ('--config=smoke', '--config.baseline_rows=0', '--config.steps=120', '--config.log_every=5', '--config.eval_every=30',
-         '--config.checkpoint_every=10', '--config.batch_size=32')
+SMALL = (
+    '--config=smoke',
+    '--config.baseline_rows=0',
+    '--config.steps=120',
+    '--config.log_every=5',
+    '--config.eval_every=30',
+    '--config.checkpoint_every=10',
+    '--config.batch_size=32',
+)
 
 
 def environment(**more) -> dict:

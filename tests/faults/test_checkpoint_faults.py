@@ -1,4 +1,5 @@
 """F2, F4-F9, F19: a checkpoint is whole or refused, whatever happened to it."""
+import json
 import os
 import resource
 import shutil
@@ -14,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common import checkpoint, trees
-from common.checkpoint import Checkpoints, verify
+from common import checkpoint, manifest, trees
+from common.checkpoint import Checkpoints
 from common.errors import CheckpointError, StorageError
+from common.manifest import verify
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,9 +32,14 @@ class State(NamedTuple):
 
 def make(seed=0, width=7):
     rng = np.random.default_rng(seed)
-    params = {'a': jnp.asarray(rng.normal(size=(width, 3)), jnp.float32), 'b': jnp.asarray(rng.normal(size=(width, 3)), jnp.float32),
-              'half': jnp.asarray(rng.normal(size=5), jnp.bfloat16), 'flag': jnp.asarray(True), 'empty': jnp.zeros((0, 4)),
-              'count': jnp.arange(3, dtype=jnp.uint8)}
+    params = {
+        'a': jnp.asarray(rng.normal(size=(width, 3)), jnp.float32),
+        'b': jnp.asarray(rng.normal(size=(width, 3)), jnp.float32),
+        'half': jnp.asarray(rng.normal(size=5), jnp.bfloat16),
+        'flag': jnp.asarray(True),
+        'empty': jnp.zeros((0, 4)),
+        'count': jnp.arange(3, dtype=jnp.uint8),
+    }
     return State(jnp.asarray(7, jnp.int32), jax.random.split(jax.random.key(seed), 2), params, ())
 
 
@@ -155,14 +162,27 @@ def test_f7_another_steps_manifest_is_refused(saved):
 
 
 CHANGES = {
-    'shape': (lambda s: s._replace(params={**s.params, 'a': jnp.zeros((8, 3))}), r'params/a: expected float32\[8, 3\], found float32\[7, 3\]'),
-    'dtype': (lambda s: s._replace(params={**s.params, 'a': s.params['a'].astype(jnp.bfloat16)}),
-              r'params/a: expected bfloat16\[7, 3\], found float32\[7, 3\]'),
+    'shape': (
+        lambda s: s._replace(params={**s.params, 'a': jnp.zeros((8, 3))}),
+        r'params/a: expected float32\[8, 3\], found float32\[7, 3\]',
+    ),
+    'dtype': (
+        lambda s: s._replace(params={**s.params, 'a': s.params['a'].astype(jnp.bfloat16)}),
+        r'params/a: expected bfloat16\[7, 3\], found float32\[7, 3\]',
+    ),
     'missing leaf': (lambda s: s._replace(params={**s.params, 'new': jnp.zeros(2)}), 'params/new: missing'),
-    'extra leaf': (lambda s: s._replace(params={k: v for k, v in s.params.items() if k != 'b'}), 'params/b: unexpected'),
-    'renamed leaf': (lambda s: s._replace(params={('c' if k == 'b' else k): v for k, v in s.params.items()}),
-                     'params/c: missing'),
-    'key as data': (lambda s: s._replace(key=jax.random.key_data(s.key)), r'key: expected uint32\[2, 2\], found key<fry>\[2\]'),
+    'extra leaf': (
+        lambda s: s._replace(params={k: v for k, v in s.params.items() if k != 'b'}),
+        'params/b: unexpected',
+    ),
+    'renamed leaf': (
+        lambda s: s._replace(params={('c' if k == 'b' else k): v for k, v in s.params.items()}),
+        'params/c: missing',
+    ),
+    'key as data': (
+        lambda s: s._replace(key=jax.random.key_data(s.key)),
+        r'key: expected uint32\[2, 2\], found key<fry>\[2\]',
+    ),
 }
 
 
@@ -184,16 +204,17 @@ def test_f8_swapped_leaves_of_equal_shape_are_refused(saved):
     shutil.rmtree(step / 'state')
     with ocp.PyTreeCheckpointer() as writer:
         writer.save(step / 'state', jax.tree.map(np.asarray, checkpoint._names(swapped)))
-    import json
-    manifest = json.loads((step / 'manifest.json').read_text())
-    (step / 'manifest.json').write_text(checkpoint._dump({**manifest, 'files': checkpoint._listing(step)}))
+    was = json.loads((step / 'manifest.json').read_text())
+    (step / 'manifest.json').write_text(manifest.dump({**was, 'files': manifest.listing(step)}))
     with pytest.raises(CheckpointError, match='not the values that were saved'):
         restore(saved)
 
 
 @pytest.mark.parametrize('asynchronous', [True, False])
 @pytest.mark.parametrize('on_error', ['stop', 'continue'])
-def test_f4_f19_a_failed_save_is_reported_at_once_and_leaves_the_last_good_step(tmp_path, asynchronous, on_error, caplog):
+def test_f4_f19_a_failed_save_is_reported_at_once_and_leaves_the_last_good_step(
+    tmp_path, asynchronous, on_error, caplog
+):
     """No file may grow beyond 600 kB: what a full disk does to Orbax's own writes."""
     big, small = {'x': jnp.arange(1_000_000.0)}, {'x': jnp.arange(1000.0)}
     c = Checkpoints(tmp_path, asynchronous=asynchronous, on_error=on_error)
@@ -251,8 +272,13 @@ KILLED = textwrap.dedent('''
 
 
 def _killed(folder, nth, how):
-    out = subprocess.run([sys.executable, '-c', KILLED, str(folder), str(nth), how, str(ROOT)], capture_output=True, text=True,
-                         env={**os.environ, 'XLA_FLAGS': ''}, check=False)
+    out = subprocess.run(
+        [sys.executable, '-c', KILLED, str(folder), str(nth), how, str(ROOT)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'XLA_FLAGS': ''},
+        check=False,
+    )
     assert out.returncode in (0, -signal.SIGKILL), out.stderr[-2000:]
     return out
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.faults.processes import SMALL, environment, finish, fingerprint, kill_after, start, wait_for_step
+from tests.faults.processes import SMALL, environment, fingerprint, finish, kill_after, start, wait_for_step
 
 FAMILIES = {
     'mlp': (*SMALL, '--config.model=mlp'),
@@ -57,7 +57,13 @@ def test_f1_fifty_kills_at_random_moments(family, tmp_path):
 
 @pytest.mark.parametrize(('signum', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_f3_a_signal_saves_and_the_run_resumes_bit_for_bit(tmp_path, signum, code):
-    flags = (*SMALL, '--config.model=mlp', '--config.steps=20000', '--config.checkpoint_every=20000', '--config.eval_every=20000')
+    flags = (
+        *SMALL,
+        '--config.model=mlp',
+        '--config.steps=20000',
+        '--config.checkpoint_every=20000',
+        '--config.eval_every=20000',
+    )
     process = start(tmp_path / 'a', *flags)
     wait_for_step(tmp_path / 'a', 15)
     process.send_signal(signum)
@@ -71,8 +77,16 @@ def test_f3_a_signal_saves_and_the_run_resumes_bit_for_bit(tmp_path, signum, cod
 
 
 def test_f3_a_second_signal_ends_the_run_at_once(tmp_path):
-    process = start(tmp_path, *SMALL, '--config.steps=200000', '--config.steps_per_call=20000', '--config.log_every=20000',
-                    '--config.eval_every=20000', '--config.checkpoint_every=20000', '--config.model=mlp')
+    process = start(
+        tmp_path,
+        *SMALL,
+        '--config.steps=200000',
+        '--config.steps_per_call=20000',
+        '--config.log_every=20000',
+        '--config.eval_every=20000',
+        '--config.checkpoint_every=20000',
+        '--config.model=mlp',
+    )
     time.sleep(8)       # inside a device call of many seconds
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)

@@ -5,10 +5,10 @@ import socket
 
 import pytest
 
-from tests.faults.processes import SMALL, finish, fingerprint, start, wait_for_step
+from tests.faults.processes import SMALL, fingerprint, finish, start, wait_for_step
 
-FLAGS = (*SMALL, '--config.model=mlp', '--strategy=mesh', '--config.steps=1500', '--config.log_every=50',
-         '--config.checkpoint_every=100', '--config.eval_every=500')
+FLAGS = (*SMALL, '--config.model=mlp', '--strategy=mesh', '--config.steps=400', '--config.log_every=20',
+         '--config.checkpoint_every=40', '--config.eval_every=200')
 
 
 def both(folder, *flags):
@@ -40,7 +40,7 @@ def test_two_processes_train_what_one_does(whole, tmp_path):
 @pytest.mark.parametrize('victim', [0, 1])
 def test_one_is_killed_the_other_says_so_and_both_resume(whole, tmp_path, victim):
     processes = both(tmp_path)
-    wait_for_step(tmp_path, 150)
+    wait_for_step(tmp_path, 100)
     processes[victim].kill()
     text, code = outputs(processes)[1 - victim]
     assert code == 7 and f'error: process {1 - victim} of 2 lost another one' in text, (code, text[-3000:])
@@ -52,7 +52,7 @@ def test_one_is_killed_the_other_says_so_and_both_resume(whole, tmp_path, victim
 
 def test_sigterm_to_one_stops_both_at_the_same_saved_step(whole, tmp_path):
     processes = both(tmp_path)
-    wait_for_step(tmp_path, 150)
+    wait_for_step(tmp_path, 100)
     processes[1].send_signal(signal.SIGTERM)
     for text, code in outputs(processes):
         assert code == 143 and 'saved; the same command resumes' in text, (code, text[-3000:])

@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917
 """One comparison for all parity tests: measure, write a ledger row when $PARITY_LEDGER names a file, then assert."""
 
 import json
@@ -15,7 +14,7 @@ def compare(component, peer, quantity, ours, theirs, gate, *, relative=False):
     assert len(ours) == len(theirs) > 0
     error = 0.0
     for a, b in zip(ours, theirs, strict=True):
-        a, b = (np.asarray(leaf, np.float64) for leaf in (a, b))  # noqa: PLW2901
+        a, b = (np.asarray(leaf, np.float64) for leaf in (a, b))
         assert a.shape == b.shape, (a.shape, b.shape)
         scale = np.abs(b).max() if relative else 1.0
         assert scale > 0, f'{quantity}: a leaf that is all zeros compares nothing'

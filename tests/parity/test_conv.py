@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917
 """Convolution against torch and lax: values, gradients, transformations, and which path was taken."""
 
 import flax.linen as nn

@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917
 """LeNet-5, both variants, against the same networks in torch with copied weights."""
 
 import jax

@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917
 """MLP against torch.nn.Sequential with copied weights."""
 
 import itertools
