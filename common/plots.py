@@ -37,18 +37,26 @@ def curves(rows: list[dict], panels: Sequence[tuple[str, str]], title: str,
     """
     figure = Figure(figsize=(5.2 * len(panels), 3.8), layout='constrained')
     for ax, (name, label) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
+        seen = []
         for split, color in zip(('train', 'test'), COLORS):
             steps, values = _series(rows, split, name)
             if not len(steps):
                 continue
             n = values.shape[1]
-            ax.plot(steps, values.mean(1), color=color, label=split + (f' (mean of {n} seeds)' if n > 1 else ''))
+            seen.append(values)
+            text = {'train': 'train, as augmented and regularised', 'test': 'test'}[split]
+            ax.plot(steps, values.mean(1), color=color, label=text + (f', mean of {n} seeds' if n > 1 else ''))
             if n > 1:
                 ax.fill_between(steps, values.min(1), values.max(1), color=color, alpha=0.2, lw=0, label='their range')
-        for i, (text, value) in enumerate((baselines or {}).get(name, {}).items()):
+        marks = (baselines or {}).get(name, {})
+        for i, (text, value) in enumerate(marks.items()):
             ax.axhline(value, color='0.45', ls=(0, (4, 2 + 2 * i)), lw=1)
-            ax.annotate(f'{text} {value:.3f}', (1, value), xycoords=('axes fraction', 'data'), ha='right', va='bottom',
+            ax.annotate(f'{text} {value:.3f}', (0.99, value), xycoords=('axes fraction', 'data'), ha='right', va='top',
                         fontsize=8, color='0.35')
+        if marks and seen:      # the first steps are far off; the comparison is what the panel is for
+            bulk = np.concatenate([v.mean(1) for v in seen])
+            low, high = min(*marks.values(), np.quantile(bulk, 0.15)), max(*marks.values(), bulk.max())
+            ax.set_ylim(low - 0.15 * (high - low), high + 0.05 * (high - low))
         ax.set(xlabel='training step', ylabel=label)
         ax.grid(alpha=0.25)
         ax.legend(fontsize=8, loc='best')

@@ -11,6 +11,7 @@ import pytest
 from common import data, evaluate, loop, metrics, optim, parallel, records, strategies, tasks, trees, wrappers
 from common.checkpoint import Checkpoints
 from common.errors import NonFinite, UsageError
+from common.program import State
 from common.task import start, train_fn
 from tests.common.nets import DIGITS, KEY, ConvNet, Linear, conv_task, source
 
@@ -224,7 +225,7 @@ def test_guard_stops_at_the_step_and_names_the_tensor(tmp_path, strategy):
         )
     checkpoints.close()
     assert checkpoints.steps()[-1] == 4
-    state = checkpoints.restore(loop.State(*_shape_of(task)))
+    state = checkpoints.restore(State(*_shape_of(task)))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(host(state)))
 
 

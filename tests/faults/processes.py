@@ -31,10 +31,10 @@ def start(workdir, *flags, module=PROJECT, env=None, **kwargs) -> subprocess.Pop
                             env=env or environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs)
 
 
-def finish(workdir, *flags, code=0, **kwargs) -> str:
+def finish(workdir, *flags, code=0, timeout=300, **kwargs) -> str:
     """Runs to the end and returns what was printed."""
     process = start(workdir, *flags, **kwargs)
-    out, _ = process.communicate(timeout=300)
+    out, _ = process.communicate(timeout=timeout)
     assert process.returncode == code, f'exit code {process.returncode}, expected {code}:\n{out[-3000:]}'
     return out
 

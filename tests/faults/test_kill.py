@@ -17,40 +17,38 @@ FAMILIES = {
 
 @pytest.fixture(scope='module', params=FAMILIES)
 def family(request, tmp_path_factory):
-    """(flags, fingerprint of the unbroken run, seconds it took), with a warm compilation cache."""
+    """(flags, fingerprint of the unbroken run)."""
     flags, folder = FAMILIES[request.param], tmp_path_factory.mktemp('whole')
-    finish(folder / 'warm', *flags)
-    began = time.time()
-    finish(folder / 'whole', *flags)
-    seconds = time.time() - began
-    assert fingerprint(folder / 'whole') == fingerprint(folder / 'warm')
-    return flags, fingerprint(folder / 'whole'), seconds
-
-
-def killed_and_resumed(folder, flags, rng, seconds, kills):
-    """Kills the run at random moments, then lets it finish; returns how many kills hit a living run."""
-    hit = 0
-    for _ in range(kills):
-        hit += kill_after(start(folder, *flags), rng.uniform(0.3, 1.0) * seconds) == -signal.SIGKILL
     finish(folder, *flags)
-    return hit
+    return flags, fingerprint(folder)
 
 
-def test_f1_killed_at_random_moments(family, tmp_path):
-    flags, whole, seconds = family
-    assert killed_and_resumed(tmp_path, flags, random.Random(0), seconds, 2) >= 1
+def test_f1_killed_at_random_moments_of_training(family, tmp_path):
+    flags, whole = family
+    rng = random.Random(0)
+    for first, last in ((5, 60), (65, 115)):
+        process = start(tmp_path, *flags)
+        wait_for_step(tmp_path, rng.randrange(first, last, 5))
+        time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.communicate(timeout=60)
+    finish(tmp_path, *flags)
     assert fingerprint(tmp_path) == whole
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_f1_fifty_kills_at_random_moments(family, tmp_path):
-    flags, whole, seconds = family
-    hits = rounds = 0
-    rng = random.Random(1)
+def test_f1_fifty_kills_at_random_moments_of_the_process(family, tmp_path):
+    """From start-up to the last plot: imports, compilation, restoring, saving, the end."""
+    flags, whole = family
+    began = time.time()
+    finish(tmp_path / 'warm', *flags)
+    seconds, hits, rounds, rng = time.time() - began, 0, 0, random.Random(1)
     while hits < 50:
         folder = tmp_path / str(rounds)
-        hits += killed_and_resumed(folder, flags, rng, seconds, 4)
+        for _ in range(5):
+            hits += kill_after(start(folder, *flags), rng.uniform(0.1, 1.0) * seconds) == -signal.SIGKILL
+        finish(folder, *flags)
         assert fingerprint(folder) == whole, f'round {rounds}'
         rounds += 1
 
@@ -106,9 +104,23 @@ def test_f11_f12_a_finished_run_is_a_no_op_and_another_config_is_refused(tmp_pat
     assert 'rate: was 0.003, now 0.5' in out and 'Traceback' not in out
 
 
-def test_f20_no_home_no_terminal_another_locale_and_time_zone(tmp_path):
+JUMPING = """
+import time
+real, count = time.time, 0
+def jumping():      # an hour back, a day ahead, and so on
+    global count
+    count += 1
+    return real() + (-3600, 86400, 0)[count % 3]
+time.time = jumping
+"""
+
+
+def test_f20_no_home_no_terminal_another_locale_and_time_zone_and_a_clock_that_jumps(tmp_path):
     flags = (*SMALL, '--config.model=mlp', '--config.steps=20')
     finish(tmp_path / 'a', *flags)
     bare = {k: v for k, v in environment().items() if k not in ('HOME', 'XDG_CACHE_HOME', 'LANG', 'LC_ALL', 'TERM')}
-    finish(tmp_path / 'b', *flags, env={**bare, 'LANG': 'C', 'TZ': 'Pacific/Kiritimati'})
-    assert fingerprint(tmp_path / 'a') == fingerprint(tmp_path / 'b')
+    (tmp_path / 'clock').mkdir()
+    (tmp_path / 'clock' / 'sitecustomize.py').write_text(JUMPING)
+    out = finish(tmp_path / 'b', *flags, env={**bare, 'LANG': 'C', 'TZ': 'Pacific/Kiritimati',
+                                              'PYTHONPATH': str(tmp_path / 'clock')})
+    assert fingerprint(tmp_path / 'a') == fingerprint(tmp_path / 'b') and 'Traceback' not in out
