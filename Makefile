@@ -9,7 +9,7 @@
 VENV ?= .venv
 PYTHONS ?= python3 python3.11 python3.12 python3.13
 WORKDIR ?= runs/mnist
-SEEDS ?= 3
+SEEDS ?= 5
 PY := $(VENV)/bin/python
 FOR_RUN := $(VENV)/.installed-run
 FOR_TEST := $(VENV)/.installed-test

@@ -13,7 +13,7 @@ from typing import Any
 import levels
 from levels import KINDS, Member
 
-__all__ = ['KINDS', 'Member', 'as_json', 'load', 'members']
+__all__ = ['KINDS', 'Member', 'as_json', 'done', 'load', 'members']
 
 
 def members(*, kind: str | None = None, level: int | None = None) -> tuple[Member, ...]:
@@ -23,9 +23,18 @@ def members(*, kind: str | None = None, level: int | None = None) -> tuple[Membe
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f'kind: expected one of {", ".join(KINDS)}; found {kind!r}')
-    packages = sorted(p.name for p in pkgutil.iter_modules(levels.__path__) if p.ispkg and p.name.startswith('level'))
-    rows = [row for name in packages for row in importlib.import_module(f'levels.{name}').MEMBERS]
+    rows = [row for package in _packages() for row in package.MEMBERS]
     return tuple(r for r in rows if kind in (None, r.kind) and level in (None, r.level))
+
+
+def done() -> tuple[str, ...]:
+    """The topics that are done, in the order of the levels: all that their definition asks for is there and tested."""
+    return tuple(topic for package in _packages() for topic in package.DONE)
+
+
+def _packages() -> list:
+    names = sorted(p.name for p in pkgutil.iter_modules(levels.__path__) if p.ispkg and p.name.startswith('level'))
+    return [importlib.import_module(f'levels.{name}') for name in names]
 
 
 def load(row: Member) -> Any:

@@ -7,6 +7,8 @@ from levels import Member
 
 _HERE = 'levels.level2_neural'
 
+DONE = ('Multi-Layer Perceptron (MLP)',)     # topics whose definition of done is met, tests and all
+
 MEMBERS = (
     Member(
         name='MLP',

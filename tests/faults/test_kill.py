@@ -58,9 +58,9 @@ def test_f3_a_signal_saves_and_the_run_resumes_bit_for_bit(tmp_path, signum, cod
     flags = (
         *SMALL,
         '--config.model=mlp',
-        '--config.steps=20000',
-        '--config.checkpoint_every=20000',
-        '--config.eval_every=20000',
+        '--config.steps=3000',
+        '--config.checkpoint_every=3000',
+        '--config.eval_every=3000',
     )
     process = start(tmp_path / 'a', *flags)
     wait_for_step(tmp_path / 'a', 15)

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PYTHON = '#!/bin/sh\necho "$@" >> "$LOG"\nfor last; do :; done\ntest "$last" != "$FAIL"\n'
-RUN = '-m projects.level2_mnist.main --workdir=runs/mnist --seeds=3'
+RUN = '-m projects.level2_mnist.main --workdir=runs/mnist --seeds=5'
 INSTALL = ['-m pip --version', '-m pip install -q -U pip']
 
 
@@ -49,7 +49,7 @@ def test_run_installs_once_and_again_when_pyproject_changes(make, venv):
     later = time.time() + 10
     os.utime(make.folder / 'pyproject.toml', (later, later))
     assert make('run')[:2] == (0, [*install, RUN])
-    assert make('run', 'SEEDS=5', 'WORKDIR=runs/x')[1][-1] == RUN.replace('mnist --seeds=3', 'x --seeds=5')
+    assert make('run', 'SEEDS=4', 'WORKDIR=runs/x')[1][-1] == RUN.replace('mnist --seeds=5', 'x --seeds=4')
 
 
 def test_test_lints_and_then_tests(make, venv):

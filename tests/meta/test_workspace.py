@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from levels.catalogue import members
+from levels.catalogue import done, members
 
 ROOT = Path(__file__).parents[2]
 MADE_BY_USERS = {'runs/'}
@@ -70,11 +70,16 @@ def test_the_status_table_is_true():
     for level in roadmap():
         topics = {t for s in level['section'] for t in s.get('topics', ())}
         slugs = [p['slug'] for s in level['section'] for p in s.get('projects', ())]
-        true = (len({r.topic for r in members(level=level['number'])} & topics), len(topics),
+        true = (len(topics & set(done())), len(topics),
                 sum((ROOT / 'projects' / slug / 'main.py').exists() for slug in slugs), len(slugs))
         assert rows.pop(f'{level["number"]} {level["title"]}') == true, level['title']
         total = tuple(a + b for a, b in zip(total, true))
     assert rows == {'all': total} and total[1::2] == (120, 28)
+
+
+def test_a_topic_that_is_done_has_entries_and_is_on_the_roadmap():
+    topics = {t for level in roadmap() for s in level['section'] for t in s.get('topics', ())}
+    assert set(done()) <= {r.topic for r in members()} <= topics and len(set(done())) == len(done()) > 0
 
 
 @pytest.mark.parametrize('page', [README, TEXT, (ROOT / 'projects/level2_mnist/README.md').read_text('utf-8')])
