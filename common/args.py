@@ -136,6 +136,13 @@ def _agree(args: Args) -> None:
     axes = [name for name, _ in args.mesh] or ['data']
     if args.mesh and args.strategy != 'mesh':
         raise UsageError(f'--mesh needs --strategy=mesh, not {args.strategy}')
+    if args.sharding and args.strategy == 'jit':
+        raise UsageError('--sharding needs --strategy=mesh (or pmap), not jit')
+    if args.seeds > 1 and args.seed_mode == 'devices' and (args.strategy, args.reduction) != ('jit', 'fast'):
+        raise UsageError('--seed_mode=devices gives each seed a device of its own; it goes with --strategy=jit and '
+                         '--reduction=fast')
+    if args.reduction == 'ordered' and args.config.get('accum', 1) != 1:
+        raise UsageError(f'--reduction=ordered has --micro_batches; it needs --config.accum=1, not {args.config.accum}')
     if axes[0] != 'data':
         raise UsageError('--mesh: the first axis must be data (batches are split over it), as in data=4,model=2')
     for rule, spec in args.sharding:

@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 
 from common import manifest as manifest_lib
 from common import trees
-from common.errors import CheckpointError, StorageError, one_line
+from common.errors import CheckpointError, StateMismatch, StorageError, one_line
 
 PyTree = Any
 
@@ -142,7 +142,7 @@ class Checkpoints:
             try:
                 return self._read(self.folder / f'{step:08d}', example, allow_unverified)
             except CheckpointError as e:
-                if on_corrupt != 'previous' or 'this run needs' in str(e):
+                if on_corrupt != 'previous' or isinstance(e, StateMismatch):
                     raise
                 logging.getLogger(__name__).warning('%s; trying the one before it', e)
                 if self.first:
@@ -164,7 +164,7 @@ class Checkpoints:
                 have = {p: (list(m.shape), str(np.dtype(m.dtype))) for p, m in stored.items()}
                 want = {p.replace('/', '.'): (list(x.shape), str(x.dtype)) for p, x in _names(example).items()}
             if lines := trees.difference(want, have):
-                raise CheckpointError(f'checkpoint {folder.name} is of another state than this run needs: '
+                raise StateMismatch(f'checkpoint {folder.name} is of another state than this run needs: '
                                       + '; '.join(lines[:5]) + (f' and {len(lines) - 5} more' if lines[5:] else ''))
             target = _names(example)
             how = {

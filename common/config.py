@@ -81,7 +81,6 @@ def field(default, help, *, low=None, high=None, choices=None) -> Field:
 
 TRAINING: dict[str, Field] = {
     'seed': field(0, 'root of all random keys', low=0, high=2**32 - 1),
-    'data': field('embedded', 'name of the data set'),
     'steps': field(1000, 'training steps of the whole run', low=1, high=BIG),
     'batch_size': field(128, 'examples per step, over all devices', low=1, high=BIG),
     'steps_per_call': field(50, 'steps that run on the device in one call', low=1, high=BIG),

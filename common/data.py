@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from common.errors import ConfigError
 from common.records import Records
 
 PyTree = Any
@@ -33,11 +34,11 @@ class Order:
     """step -> the records of its batch, an int64 array [batch_size].
 
     Every epoch is a new shuffle of all `length` records, cut into whole batches; the remainder waits for the next
-    shuffle.  `shuffle=False` keeps the records in order.  Raises ValueError when one batch is longer than the data.
+    shuffle.  `shuffle=False` keeps the records in order.  Raises ConfigError when one batch is longer than the data.
     """
     def __init__(self, length: int, batch_size: int, *, seed: int = 0, shuffle: bool = True):
         if not 1 <= batch_size <= length:
-            raise ValueError(f'batch_size: expected 1 to {length} (the number of records), found {batch_size}')
+            raise ConfigError(f'batch_size: expected 1 to {length} (the number of records), found {batch_size}')
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
         self._last = (-1, np.arange(length))    # one epoch's shuffle
 

@@ -24,8 +24,7 @@ PyTree = Any
 
 
 class Trained(NamedTuple):
-    """What `train` returns: the task as it ran, a host Carry and final metrics for each seed, and seconds."""
-    task: Task
+    """What `train` returns: a host Carry (of the task that was given) and final metrics for each seed, and seconds."""
     carries: list[Carry]
     metrics: dict[str, list[float]]
     seconds: loop.Seconds
@@ -38,8 +37,6 @@ def strategy(args) -> strategies.Strategy:
     rules = [(pattern, where if where == 'fsdp' else P(*where)) for pattern, where in args.sharding]
     if args.strategy == 'mesh':
         return strategies.mesh(dict(args.mesh) or None, rules, micro=micro)
-    if args.mesh or (rules and args.strategy == 'jit'):
-        raise UsageError(f'--mesh and --sharding go with --strategy=mesh, found --strategy={args.strategy}')
     if jax.process_count() > 1:
         raise UsageError(f'--strategy={args.strategy} runs on one process; several need --strategy=mesh')
     return {'jit': strategies.jit, 'pmap': strategies.pmap}[args.strategy](rules, micro=micro)
@@ -68,24 +65,24 @@ def train(
     source_for(seed): the data of that seed's run;  evaluate: arrays of the test set
     """
     args, config = run.args, run.config
-    task = with_guard(task, args.on_nan, spike=args.loss_spike)
+    guarded = with_guard(task, args.on_nan, spike=args.loss_spike)
     score = (
-        evaluator(task, evaluate, batch_size=min(eval_batch, len(next(iter(evaluate.values()))))) if evaluate else None
+        evaluator(guarded, evaluate, batch_size=min(eval_batch, len(next(iter(evaluate.values()))))) if evaluate else None
     )
     seeds = [config.seed + i for i in range(args.seeds)]
     mode = seed_mode(args, vmap_helps)
     run.env(devices=[d.device_kind for d in jax.devices()], processes=jax.process_count(), seed_mode=mode)
     if mode in ('one', 'turn'):
-        parts = [_fit(run, task, [seed], source_for, score, strategy(args), f'seed{seed}' if mode == 'turn' else '')
+        parts = [_fit(run, guarded, [seed], source_for, score, strategy(args), f'seed{seed}' if mode == 'turn' else '')
                  for seed in seeds]
     else:
         where = strategies.seed_per_device(len(seeds)) if mode == 'devices' else strategy(args)
-        parts = [_fit(run, task, seeds, source_for, score, where, '')]
-    carries = [c for fitted, _ in parts for c in _split(fitted.carry)]
+        parts = [_fit(run, guarded, seeds, source_for, score, where, '')]
+    carries = [c._replace(state=c.state.inner) for fitted, _ in parts for c in _split(fitted.carry)]
     names = parts[0][1].keys()
     values = {k: [float(v) for _, m in parts for v in np.atleast_1d(m[k])] for k in names}
     seconds = loop.Seconds(*(sum(x) for x in zip(*(fitted.seconds for fitted, _ in parts))))
-    return Trained(task, carries, values, seconds, mode)
+    return Trained(carries, values, seconds, mode)
 
 
 def _fit(run: Run, task: Task, seeds: list[int], source_for, score, where, unit: str):
@@ -125,8 +122,7 @@ def _fit(run: Run, task: Task, seeds: list[int], source_for, score, where, unit:
             task, source, steps=c.steps, key=jnp.stack(keys) if len(seeds) > 1 else keys[0], strategy=where,
             steps_per_call=c.steps_per_call, log_every=c.log_every, log=log, checkpoints=checkpoints,
             checkpoint_every=c.checkpoint_every, hooks=[loop.Hook(c.eval_every, look)] if score else [],
-            restore={'on_corrupt': args.on_corrupt, 'allow_unverified': args.allow_unverified}, resumed=resumed,
-            on_nan=args.on_nan)
+            restore={'on_corrupt': args.on_corrupt, 'allow_unverified': args.allow_unverified}, resumed=resumed)
         checkpoints.close()
     return fitted, last or (score(fitted.carry) if score else {})
 

@@ -58,15 +58,14 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
         strategy: strategies.Strategy | None = None, steps_per_call: int = 1,
         log_every: int = 0, log: Callable[[int, dict, float], None] | None = None, hooks: Sequence[Hook] = (),
         checkpoints: Checkpoints | None = None, checkpoint_every: int = 0, restore: dict | None = None,
-        resumed: Callable[[int], None] | None = None, on_nan: str = 'stop') -> Fitted:
+        resumed: Callable[[int], None] | None = None) -> Fitted:
     """Runs `task` up to `steps`, from the newest checkpoint if there is one.
 
     key: the root key, or keys [N] for N seeds in one program (then `source` comes from `data.for_seeds`)
     steps_per_call: steps in one device call (a scan); steps and all `every` are multiples of it
     log(step, values, seconds of training since the last line): every `log_every` steps, means over that window
-    restore: keywords of `Checkpoints.restore`;  resumed(step): called once, before the first step
-    on_nan: the policy that the task was given by `with_guard`.  'rollback' goes back to the last checkpoint's state
-        and on with the batch after the bad one, the batches in between being left out
+    restore: keywords of `Checkpoints.restore`
+    resumed(step): called before the first step, and after a rollback with the step of the checkpoint
     Hooks get a carry that the next step may donate: copy what you keep.
     Raises UsageError (arguments), NonFinite (a guarded task that stopped), Interrupted (SIGTERM or SIGINT, after
     a checkpoint), CheckpointError and StorageError.
@@ -86,6 +85,9 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
     compiling.go()
     resident = strategy.resident(source.resident)
     state = strategy.init(make_start(task, source), key, source.resident, source.host(0, slice(None)))
+    guards = sum(isinstance(x, Guard) for x in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, Guard)))
+    if guards != bool(task.guard) or isinstance(state.carry.state, Guard) != bool(guards):
+        raise UsageError('task: expected with_guard as its outermost wrapper or not at all, found it inside another')
     found = checkpoints and checkpoints.restore(strategy.gather(state), **(restore or {}))
     state = strategy.place(found) if found else state
     step = int(strategy.gather(state).carry.step)
@@ -107,8 +109,7 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
     def refused() -> str | None:
         """Why the guard refused a step and every one after it, if it did."""
         logical = strategy.gather(state)
-        guarded = isinstance(logical.carry.state, Guard) and on_nan != 'skip'
-        return blame(logical.carry.state, logical.window) if guarded else None
+        return blame(logical.carry.state, logical.window) if task.guard in ('stop', 'rollback') else None
 
     def event() -> None:
         """Log line, hooks and checkpoint that are due at this step."""
@@ -138,6 +139,8 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
         carry = good.carry._replace(step=number(good.carry.step), state=guard._replace(count=number(guard.count)))
         logging.getLogger(__name__).warning('%s; back to step %d, on from step %d', why, good.carry.step, step)
         state = strategy.place(good._replace(carry=carry))
+        if resumed:
+            resumed(int(good.carry.step))
 
     finished = step >= steps
     while not finished:
@@ -154,7 +157,7 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
                 training.halt()
                 processes.pause()
                 if why := refused():
-                    if on_nan == 'stop':
+                    if task.guard == 'stop':
                         raise NonFinite(why)
                     back(why)
                     break

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from common import parallel, trees
+from common.errors import ConfigError
 from common.metrics import Mean
 from common.task import Task
 
@@ -128,7 +129,7 @@ def descend(loss_fn: Callable, tx: optax.GradientTransformation, fit: Fit, batch
     """
     if parallel.micro_batches():
         if accum != 1:
-            raise ValueError(f'accum: expected 1 under the ordered reduction (it has micro_batches), found {accum}')
+            raise ConfigError(f'accum: expected 1 under the ordered reduction (it has micro_batches), found {accum}')
         g = _ordered(gradients(loss_fn), fit.params, fit.extra, batch, key)
     else:
         g = accumulate(gradients(loss_fn), accum)(fit.params, fit.extra, batch, key)

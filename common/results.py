@@ -20,7 +20,12 @@ def interval(values: list[float]) -> dict:
 
 
 def passed(metrics: dict, expected: dict[str, tuple[float, str]]) -> bool:
-    """Whether the mean of each expected metric is on the right side ('>=' or '<=') of its value."""
+    """Whether the mean of each expected metric is on the right side ('>=' or '<=') of its value.
+
+    Raises ValueError when something is expected that was not measured.
+    """
+    if unknown := sorted(set(expected) - set(metrics)):
+        raise ValueError(f'expected: {unknown[0]!r} is not among the metrics {sorted(metrics)}')
     sides = {'>=': lambda a, b: a >= b, '<=': lambda a, b: a <= b}
     return all(sides[op](metrics[name]['mean'], value) for name, (value, op) in expected.items())
 

@@ -67,7 +67,7 @@ def host_devices(count: int) -> int:
 
 def malloc_tuning() -> bool:
     """Tells glibc to keep freed memory: XLA:CPU allocates its buffers on every call, and giving pages back and faulting
-    them in again costs up to 1.4 times the step. The price is memory that stays with the process after a peak.
+    them in again costs time. The price is memory that stays with the process after a peak.
 
     False, and nothing done, where AI_ROADMAP_MALLOC=off or the C library is not glibc on Linux.
     """

@@ -25,6 +25,7 @@ class Task(NamedTuple):
     init: Callable[[jax.Array, PyTree], PyTree]
     step: Callable[[jax.Array, PyTree, PyTree], tuple[PyTree, dict]]
     evaluate: Callable[[jax.Array, PyTree, PyTree], dict] | None = None
+    guard: str = ''     # set by `wrappers.with_guard`: what the loop does when a step was refused
 
 
 class Carry(NamedTuple):

@@ -82,6 +82,15 @@ def with_mixup(task: Task, alpha: float, n_classes: int, *, image: str = 'image'
     return task._replace(step=step)
 
 
+def with_transform(task: Task, fn: Callable[[PyTree], PyTree]) -> Task:
+    """Training and evaluation alike see `fn(batch)`: scaling, normalising, casting of what is stored compactly."""
+    def evaluate(key, state, batch):
+        return task.evaluate(key, state, fn(batch))
+
+    return task._replace(init=lambda key, batch: task.init(key, fn(batch)), evaluate=task.evaluate and evaluate,
+                         step=lambda key, state, batch: task.step(key, state, fn(batch)))
+
+
 class Guard(NamedTuple):
     """State of `with_guard`.  bad_step: the first refused step, or -1; bad_leaf: which array was not finite, by its
     number among the leaves of (metrics, state), or -1 for a loss spike; skipped: how many steps were refused."""
@@ -98,7 +107,8 @@ def with_guard(task: Task, policy: str = 'stop', *, spike: float = 0.0, warmup: 
 
     A refused step leaves the state as it was: the last finite state is never lost, and nothing has to be asked of
     the device at each step.  'skip' goes on with the next batch; 'stop' and 'rollback' refuse every further step,
-    until `loop.fit` sees it at its next event.  `spike` = 0 watches no spikes.
+    until `loop.fit` sees it at its next event; 'rollback' then goes back to the last checkpoint's state and on with
+    the batch after the bad one.  `spike` = 0 watches no spikes.  Must be the outermost wrapper.
     """
     if policy not in ('stop', 'skip', 'rollback'):
         raise ValueError(f"policy: expected 'stop', 'skip' or 'rollback', found {policy!r}")
@@ -135,7 +145,7 @@ def with_guard(task: Task, policy: str = 'stop', *, spike: float = 0.0, warmup: 
     def evaluate(key, state, batch):
         return task.evaluate(key, state.inner, batch)
 
-    return Task(init, step, task.evaluate and evaluate)
+    return Task(init, step, task.evaluate and evaluate, policy)
 
 
 def blame(state: Guard, metrics: dict) -> str | None:

@@ -1,4 +1,6 @@
 """Trains the network, compares it with two classical baselines, and draws what it got wrong."""
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from sklearn.svm import SVC
 
 from common import data, datasets, experiment, optim, plots, records, results, tasks
 from common.runs import Run, read_metrics
-from common.wrappers import with_augment, with_ema
+from common.wrappers import with_augment, with_ema, with_transform
 from levels.level2_neural.mlp import MLP
 from levels.level3_vision.lenet import LeNet5, LeNet5Original
 from projects.level2_mnist import config as config_lib
@@ -20,14 +22,10 @@ MODELS = {
 }
 
 
-def unit(image):
-    """uint8 0..255 -> float 0..1."""
-    return image.astype(jnp.float32) / 255
-
-
-def scaled(c, image):
-    """What the network wants for 0..1: the paper of 1998 puts white at -0.1 and black at 1.175."""
-    return image * 1.275 - 0.1 if c.model == 'lenet_original' else image
+def scaled(c, batch: dict) -> dict:
+    """Pixels 0..255 as the network wants them: 0..1, or as in 1998, with white at -0.1 and black at 1.175."""
+    low, high = (-0.1, 1.175) if c.model == 'lenet_original' else (0.0, 1.0)
+    return {**batch, 'image': low + (high - low) / 255 * batch['image'].astype(jnp.float32)}
 
 
 def wiggle(key, image):
@@ -40,7 +38,7 @@ def wiggle(key, image):
     offset = middle - turn @ middle + jax.random.uniform(shift_key, (2,), minval=-2, maxval=2)
     grid = jnp.stack(jnp.meshgrid(*(jnp.arange(float(n)) for n in image.shape[:2]), indexing='ij'))
     where = jnp.tensordot(turn, grid, 1) + offset[:, None, None]
-    return jax.scipy.ndimage.map_coordinates(unit(image[..., 0]), list(where), order=1)[..., None]
+    return jax.scipy.ndimage.map_coordinates(image[..., 0].astype(jnp.float32), list(where), order=1)[..., None]
 
 
 def build(c):
@@ -49,8 +47,8 @@ def build(c):
     rate = optax.warmup_cosine_decay_schedule(0.0, c.rate, c.warmup, c.steps, end_value=c.rate / 100)
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=c.weight_decay))
     task = tasks.classifier(model, tx, smoothing=c.smoothing, accum=c.accum, policy=optim.Policy(jnp.dtype(c.dtype)))
-    ready = wiggle if c.augment else lambda key, image: unit(image)
-    return model, with_augment(with_ema(task, c.ema), lambda key, image: scaled(c, ready(key, image)))
+    task = with_transform(with_ema(task, c.ema), functools.partial(scaled, c))
+    return model, with_augment(task, wiggle) if c.augment else task
 
 
 def source(c, train: dict, seed: int) -> data.Source:
@@ -73,11 +71,11 @@ def baselines(train: dict, test: dict, rows: int) -> dict[str, float]:
 def main(run: Run) -> None:
     c = run.config
     dataset = datasets.load(c.data, data_dir=run.args.data_dir or None)
-    train, test = dataset.train, {**dataset.test, 'image': scaled(c, dataset.test['image'].astype(np.float32) / 255)}
+    train, test = dataset.train, dataset.test
     model, task = build(c)
     trained = experiment.train(run, task, lambda seed: source(c, train, seed), evaluate=test,
                                vmap_helps=c.model == 'mlp')     # convolutions gain nothing from it on a CPU
-    base = baselines(train, dataset.test, c.baseline_rows)
+    base = baselines(train, test, c.baseline_rows)
     if run.writes:
         draw(run, model, trained, test, base)
     results.finish(run, trained, data=dataset.describe(), expected=config_lib.expected(c), baseline=base)
@@ -86,8 +84,8 @@ def main(run: Run) -> None:
 def draw(run: Run, model, trained: experiment.Trained, test: dict, base: dict[str, float]) -> None:
     """Curves over training, the confusion matrix and the worst mistakes of the first seed."""
     c, name = run.config, {'mlp': 'MLP', 'lenet': 'LeNet-5', 'lenet_original': 'LeNet-5 of 1998'}[run.config.model]
-    score = jax.jit(lambda p, x: jax.nn.softmax(model.apply({'params': p}, x)))
-    p = np.asarray(score(trained.carries[0].state.inner.ema, test['image']))
+    score = jax.jit(lambda p, batch: jax.nn.softmax(model.apply({'params': p}, scaled(c, batch)['image'])))
+    p = np.asarray(score(trained.carries[0].state.ema, test))
     guess, truth, names = p.argmax(1), test['label'], [str(i) for i in range(10)]
     plots.save(plots.curves(read_metrics(run.dir), [('loss', 'cross-entropy (nats)'), ('accuracy', 'accuracy')],
                             f'{name} on {c.data}', {'accuracy': base}), run.plots / 'curves.png')

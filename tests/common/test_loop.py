@@ -237,7 +237,7 @@ def _shape_of(task):
 
 def test_guard_skips_the_step_and_nothing_else():
     task = wrappers.with_guard(poisoned(2, np.inf), 'skip')
-    carry = loop.fit(task, NUMBERED, steps=4, key=KEY, on_nan='skip').carry
+    carry = loop.fit(task, NUMBERED, steps=4, key=KEY).carry
     assert int(carry.state.skipped) == 1 and int(carry.state.bad_step) == 2
     plain, fit = tasks.classifier(Linear(), optax.sgd(0.5)), carry.state.inner
     state = plain.init(jax.random.split(KEY)[0], NUMBERED(0))
@@ -250,6 +250,7 @@ def test_guard_skips_the_step_and_nothing_else():
 def test_guard_rolls_back_and_leaves_the_batches_out(tmp_path, caplog):
     """Poison in the data, not in the state: batch 5 is bad, so steps 4 and 5 are left out."""
     inner, task = tasks.classifier(Linear(), optax.sgd(0.5)), wrappers.with_guard(poisoned(5), 'rollback')
+    back = []
     def run(folder, steps):
         checkpoints = Checkpoints(folder)
         out = loop.fit(
@@ -260,7 +261,7 @@ def test_guard_rolls_back_and_leaves_the_batches_out(tmp_path, caplog):
             steps_per_call=2,
             checkpoints=checkpoints,
             checkpoint_every=4,
-            on_nan='rollback',
+            resumed=back.append,
         ).carry
         checkpoints.close()
         return out
@@ -271,13 +272,32 @@ def test_guard_rolls_back_and_leaves_the_batches_out(tmp_path, caplog):
     for i in (0, 1, 2, 3, 6, 7, 8, 9):
         state, _ = inner.step(jax.random.fold_in(jax.random.split(KEY)[1], i), state, NUMBERED(i))
     chex.assert_trees_all_close(host(state), host(whole.state.inner), atol=1e-5)
+    assert back == [0, 4]      # rows after step 4 can be dropped
     run(tmp_path / 'b', 8)
     assert bits(run(tmp_path / 'b', 10)) == bits(whole)
 
 
+def test_guard_must_be_the_outermost_wrapper():
+    with pytest.raises(UsageError, match='with_guard as its outermost wrapper'):
+        loop.fit(wrappers.with_ema(wrappers.with_guard(poisoned(1)), 0.9, get=lambda s: s.inner.params), NUMBERED, steps=2,
+                 key=KEY)
+
+
+def test_transform_is_seen_by_training_and_evaluation_alike():
+    scale = lambda batch: {**batch, 'image': batch['image'] * 2}
+    doubled = {**DIGITS, 'image': DIGITS['image'] * 2}
+    plain, task = tasks.classifier(Linear(), optax.sgd(0.1)), wrappers.with_transform(
+        tasks.classifier(Linear(), optax.sgd(0.1)), scale)
+    a = loop.fit(task, source(), steps=3, key=KEY).carry
+    b = loop.fit(plain, source(arrays=doubled), steps=3, key=KEY).carry
+    chex.assert_trees_all_close(host(a.state), host(b.state), atol=1e-6)
+    x, y = (evaluate.evaluator(t, d, batch_size=512)(a) for t, d in ((task, DIGITS), (plain, doubled)))
+    assert abs(x['loss'] - y['loss']) < 1e-5
+
+
 def test_guard_refuses_a_loss_spike():
     task = wrappers.with_guard(poisoned(30, 1000.0), 'skip', spike=5.0)
-    carry = loop.fit(task, NUMBERED, steps=40, key=KEY, steps_per_call=10, on_nan='skip').carry
+    carry = loop.fit(task, NUMBERED, steps=40, key=KEY, steps_per_call=10).carry
     assert int(carry.state.skipped) == 1 and int(carry.state.bad_step) == 30 and int(carry.state.bad_leaf) == -1
 
 
