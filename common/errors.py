@@ -1,7 +1,8 @@
 """Errors that a person can act on: each ends a run with one clear message and its own exit code, never a traceback.
 
 0 done; 1 a bug (with its traceback); 2 wrong usage, config or run folder; 3 a value became non-finite; 4 a checkpoint
-was refused; 5 data; 6 a write failed (disk full, read-only); 7 another process of the run is gone; 130 and 143 stopped by SIGINT and SIGTERM, after saving.
+was refused; 5 data; 6 a write failed (disk full, read-only); 7 another process is gone;
+130 and 143 stopped by SIGINT and SIGTERM, after saving.
 """
 import difflib
 from collections.abc import Iterable

@@ -66,9 +66,8 @@ def train(
     """
     args, config = run.args, run.config
     guarded = with_guard(task, args.on_nan, spike=args.loss_spike)
-    score = (
-        evaluator(guarded, evaluate, batch_size=min(eval_batch, len(next(iter(evaluate.values()))))) if evaluate else None
-    )
+    size = min(eval_batch, len(next(iter(evaluate.values())))) if evaluate else 0
+    score = evaluator(guarded, evaluate, batch_size=size) if evaluate else None
     seeds = [config.seed + i for i in range(args.seeds)]
     mode = seed_mode(args, vmap_helps)
     run.env(devices=[d.device_kind for d in jax.devices()], processes=jax.process_count(), seed_mode=mode)

@@ -160,6 +160,8 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
                     if task.guard == 'stop':
                         raise NonFinite(why)
                     back(why)
+                    if step >= steps:
+                        event()
                     break
                 event()
                 if signum and step < steps:

@@ -174,8 +174,8 @@ def mesh(shape: dict[str, int] | None = None, rules: Rules = (), *, micro: int =
 def seed_per_device(seeds: int) -> Strategy:
     """Independent seeds side by side: the seeds axis is split over devices, each runs its share, nothing is summed.
 
-    Uses the largest number of devices that divides `seeds`.  The state is a `program.State` with a leading axis of seeds
-    on everything but the step.
+    Uses the largest number of devices that divides `seeds`.  The state is a `program.State` with a leading axis of
+    seeds on everything but the step.
     """
     n = max(d for d in range(1, jax.local_device_count() + 1) if seeds % d == 0)
     base = mesh({'data': n}, [('carry/(key|state)', P('data')), ('^window', P('data'))])

@@ -279,8 +279,8 @@ def test_guard_rolls_back_and_leaves_the_batches_out(tmp_path, caplog):
 
 def test_guard_must_be_the_outermost_wrapper():
     with pytest.raises(UsageError, match='with_guard as its outermost wrapper'):
-        loop.fit(wrappers.with_ema(wrappers.with_guard(poisoned(1)), 0.9, get=lambda s: s.inner.params), NUMBERED, steps=2,
-                 key=KEY)
+        task = wrappers.with_ema(wrappers.with_guard(poisoned(1)), 0.9, get=lambda s: s.inner.params)
+        loop.fit(task, NUMBERED, steps=2, key=KEY)
 
 
 def test_transform_is_seen_by_training_and_evaluation_alike():
@@ -293,6 +293,14 @@ def test_transform_is_seen_by_training_and_evaluation_alike():
     chex.assert_trees_all_close(host(a.state), host(b.state), atol=1e-6)
     x, y = (evaluate.evaluator(t, d, batch_size=512)(a) for t, d in ((task, DIGITS), (plain, doubled)))
     assert abs(x['loss'] - y['loss']) < 1e-5
+
+
+def test_guard_rolls_back_from_the_last_step_and_still_ends(tmp_path):
+    checkpoints, rows = Checkpoints(tmp_path), []
+    loop.fit(wrappers.with_guard(poisoned(5), 'rollback'), NUMBERED, steps=6, key=KEY, steps_per_call=2, log_every=2,
+             checkpoints=checkpoints, checkpoint_every=2, log=lambda step, *_: rows.append(step))
+    checkpoints.close()
+    assert rows == [2, 4, 6] and checkpoints.steps()[-1] == 6
 
 
 def test_guard_refuses_a_loss_spike():
