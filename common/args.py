@@ -78,8 +78,9 @@ def help_text(package: str) -> str:
     _define(table)
     text = 'path.py:variant, or a variant of this project: ' + ', '.join(getattr(module, 'VARIANTS', ['full']))
     flags.DEFINE_string('config', 'full', text, flag_values=table, module_name='flags')
+    used, _ = load(module, '')          # what a run without --config has, which a bare field need not be
     for name, field in module.FIELDS.items():
-        shown = flags.Flag(flags.ArgumentParser(), flags.ArgumentSerializer(), f'config.{name}', str(field.default),
+        shown = flags.Flag(flags.ArgumentParser(), flags.ArgumentSerializer(), f'config.{name}', str(used[name]),
                            f'{field.help} ({field.meaning})')
         flags.DEFINE_flag(shown, table, module_name='config')
     about = (module.__doc__ or package).strip().splitlines()[0]

@@ -300,3 +300,12 @@ def test_the_handlers_of_a_forked_worker_do_not_write_to_the_run():
 
 def test_errors_are_what_the_codes_say():
     assert ConfigError.exit_code == UsageError.exit_code == 2
+
+
+def test_help_shows_the_values_of_a_run_without_config():
+    from projects.level2_mnist import config as mnist
+    text = ' '.join(help_text('projects.level2_mnist').split())
+    used = mnist.get_config()
+    assert used.batch_size != mnist.FIELDS['batch_size'].default
+    for name, field in mnist.FIELDS.items():
+        assert f"({field.meaning}) (default: '{used[name]}')" in text, name
