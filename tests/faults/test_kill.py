@@ -38,13 +38,13 @@ def test_f1_killed_at_random_moments_of_training(family, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_f1_fifty_kills_at_random_moments_of_the_process(family, tmp_path):
+def test_f1_over_a_hundred_kills_at_random_moments_of_the_process(family, tmp_path):
     """From start-up to the last plot: imports, compilation, restoring, saving, the end."""
     flags, whole = family
     began = time.time()
     finish(tmp_path / 'warm', *flags)
     seconds, hits, rounds, rng = time.time() - began, 0, 0, random.Random(1)
-    while hits < 50:
+    while hits < 34:        # in each of three families
         folder = tmp_path / str(rounds)
         for _ in range(5):
             hits += kill_after(start(folder, *flags), rng.uniform(0.1, 1.0) * seconds) == -signal.SIGKILL
