@@ -178,7 +178,7 @@ def test_exit_codes(mode, code, tmp_path):
 
 
 def test_the_entry_imports_little():
-    code = ('import sys, time; t = time.perf_counter(); import common.launch; t = time.perf_counter() - t; '
+    code = ('import sys, time; t = time.process_time(); import common.launch; t = time.process_time() - t; '
             'heavy = {"jax", "flax", "numpy", "rich", "optax", "orbax", "pandas"} & set(sys.modules); print(t, *heavy)')
     p = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=fixtures.environment(),
                        cwd=fixtures.ROOT, check=True)

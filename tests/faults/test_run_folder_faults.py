@@ -108,7 +108,7 @@ def test_a_second_signal_ends_even_a_run_that_sits_in_native_code(tmp_path):
     assert first.poll() is None
     sent = time.monotonic()
     first.send_signal(signal.SIGTERM)
-    assert first.wait(10) == 143 and time.monotonic() - sent < 1
+    assert first.wait(10) == 143 and time.monotonic() - sent < 3
 
 
 # ---- F11, F12: finished and changed runs
