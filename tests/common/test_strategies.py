@@ -48,7 +48,7 @@ def test_one_sgd_step_agrees(name, one_sgd):
 
 @pytest.mark.parametrize('name', OTHERS)
 def test_twenty_adam_steps_agree(name, twenty_adam):
-    assert distance(twenty_adam, run(OTHERS[name](), 20, optax.adam(1e-3))) < 2e-2
+    assert distance(twenty_adam, run(OTHERS[name](), 20, optax.adam(1e-3))) < 1e-4     # seen: 4e-7
 
 
 def test_fsdp_splits_parameters_and_optimizer_state():
