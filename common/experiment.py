@@ -3,7 +3,7 @@
     trained = experiment.train(run, task, source_for=lambda seed: ..., evaluate=evaluate, vmap_helps=True)
     results.finish(run, trained, data=dataset.describe(), expected={...}, baseline={...})
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ from common.errors import UsageError
 from common.evaluate import evaluator
 from common.progress import Progress
 from common.runs import Run
+from common.sharding import Rules
 from common.task import Carry, Task
 from common.wrappers import with_guard
 
@@ -31,10 +32,13 @@ class Trained(NamedTuple):
     mode: str
 
 
-def strategy(args) -> strategies.Strategy:
-    """The strategy that --strategy, --mesh, --sharding and --reduction ask for.  Raises UsageError."""
+def strategy(args, rules: Rules = ()) -> strategies.Strategy:
+    """The strategy that --strategy, --mesh, --sharding and --reduction ask for.  Raises UsageError.
+
+    rules: those of the project, after the command line's (the first that is found holds)
+    """
     micro = args.micro_batches if args.reduction == 'ordered' else 0
-    rules = [(pattern, where if where == 'fsdp' else P(*where)) for pattern, where in args.sharding]
+    rules = [*((pattern, where if where == 'fsdp' else P(*where)) for pattern, where in args.sharding), *rules]
     if args.strategy == 'mesh':
         return strategies.mesh(dict(args.mesh) or None, rules, micro=micro)
     if jax.process_count() > 1:
@@ -56,35 +60,47 @@ def train(
     task: Task,
     source_for: Callable[[int], data.Source],
     *,
-    evaluate: dict[str, np.ndarray] | None = None,
+    evaluate: dict[str, np.ndarray] | Callable[[Carry], dict] | None = None,
     eval_batch: int = 1000,
     vmap_helps: bool = False,
+    hooks: Sequence[loop.Hook] = (),
+    units: dict[str, int] | None = None,
+    rules: Rules = (),
 ) -> Trained:
     """Trains `task` for each seed of the run, resuming what is there, with logs, evaluations and checkpoints.
 
-    source_for(seed): the data of that seed's run;  evaluate: arrays of the test set
+    source_for(seed): the data of that seed's run
+    evaluate: arrays of the test set, or Carry of `task` -> its metrics (arrays [seeds] where the Carry has seeds)
+    rules: how the state of one seed is split over devices where it must be (environments); see sharding.py
     """
     args, config = run.args, run.config
     guarded = with_guard(task, args.on_nan, spike=args.loss_spike)
-    size = min(eval_batch, len(next(iter(evaluate.values())))) if evaluate else 0
-    score = evaluator(guarded, evaluate, batch_size=size) if evaluate else None
+    bare = lambda carry: carry._replace(state=carry.state.inner)
+    if callable(evaluate):
+        score = lambda carry: evaluate(bare(carry))
+    else:
+        size = min(eval_batch, len(next(iter(evaluate.values())))) if evaluate else 0
+        score = evaluator(guarded, evaluate, batch_size=size) if evaluate else None
     seeds = [config.seed + i for i in range(args.seeds)]
     mode = seed_mode(args, vmap_helps)
     run.env(devices=[d.device_kind for d in jax.devices()], processes=jax.process_count(), seed_mode=mode)
+    more = {'hooks': [h._replace(fn=lambda step, carry, fn=h.fn: fn(step, bare(carry))) for h in hooks],
+            'units': units or {}}
     if mode in ('one', 'turn'):
-        parts = [_fit(run, guarded, [seed], source_for, score, strategy(args), f'seed{seed}' if mode == 'turn' else '')
-                 for seed in seeds]
+        parts = [_fit(run, guarded, [seed], source_for, score, strategy(args, rules),
+                      f'seed{seed}' if mode == 'turn' else '', **more) for seed in seeds]
     else:
-        where = strategies.seed_per_device(len(seeds)) if mode == 'devices' else strategy(args)
-        parts = [_fit(run, guarded, seeds, source_for, score, where, '')]
-    carries = [c._replace(state=c.state.inner) for fitted, _ in parts for c in _split(fitted.carry)]
+        behind = [(pattern, where if where == 'fsdp' else P(None, *where)) for pattern, where in rules]
+        where = strategies.seed_per_device(len(seeds)) if mode == 'devices' else strategy(args, behind)
+        parts = [_fit(run, guarded, seeds, source_for, score, where, '', **more)]
+    carries = [bare(c) for fitted, _ in parts for c in _split(fitted.carry)]
     names = parts[0][1].keys()
     values = {k: [float(v) for _, m in parts for v in np.atleast_1d(m[k])] for k in names}
     seconds = loop.Seconds(*(sum(x) for x in zip(*(fitted.seconds for fitted, _ in parts))))
     return Trained(carries, values, seconds, mode)
 
 
-def _fit(run: Run, task: Task, seeds: list[int], source_for, score, where, unit: str):
+def _fit(run: Run, task: Task, seeds: list[int], source_for, score, where, unit: str, *, hooks, units):
     """(Fitted, final metrics) of one program: one seed, or all of them with a leading axis."""
     args, c = run.args, run.config
     keys = [jax.random.key(seed) for seed in seeds]
@@ -108,7 +124,8 @@ def _fit(run: Run, task: Task, seeds: list[int], source_for, score, where, unit:
             rate = (step - since) * max(source.rows, 1) * len(seeds) / max(seconds, 1e-9)
             since = step
             run.log(step, 'train', values, unit)
-            run.timing(step, unit=unit, train_seconds=seconds, rows_per_s=rate)
+            rates = {f'{name}_per_s': rate * count for name, count in units.items()}
+            run.timing(step, unit=unit, train_seconds=seconds, rows_per_s=rate, **rates)
             progress.update(step, {**values, **{f'test {k}': v for k, v in last.items() if k != 'loss'}},
                             rate if source.rows else None)
 
@@ -120,7 +137,7 @@ def _fit(run: Run, task: Task, seeds: list[int], source_for, score, where, unit:
         fitted = loop.fit(
             task, source, steps=c.steps, key=jnp.stack(keys) if len(seeds) > 1 else keys[0], strategy=where,
             steps_per_call=c.steps_per_call, log_every=c.log_every, log=log, checkpoints=checkpoints,
-            checkpoint_every=c.checkpoint_every, hooks=[loop.Hook(c.eval_every, look)] if score else [],
+            checkpoint_every=c.checkpoint_every, hooks=[*([loop.Hook(c.eval_every, look)] if score else []), *hooks],
             restore={'on_corrupt': args.on_corrupt, 'allow_unverified': args.allow_unverified}, resumed=resumed)
         checkpoints.close()
     return fitted, last or (score(fitted.carry) if score else {})

@@ -17,7 +17,7 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _series(rows: list[dict], split: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+def series(rows: list[dict], split: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """(steps [n], values [n, seeds]) of one metric; seeds that ran in turn are put side by side."""
     units: dict[str, dict[int, np.ndarray]] = {}
     for row in rows:
@@ -39,7 +39,7 @@ def curves(rows: list[dict], panels: Sequence[tuple[str, str]], title: str,
     for ax, (name, label) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
         seen = []
         for split, color in zip(('train', 'test'), COLORS):
-            steps, values = _series(rows, split, name)
+            steps, values = series(rows, split, name)
             if not len(steps):
                 continue
             n = values.shape[1]
