@@ -1,0 +1,1 @@
+"""Graph link prediction: which modules import each other, which papers cite each other."""
