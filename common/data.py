@@ -2,7 +2,8 @@
 
 An `Order` says which records make up a step's batch.  A `Source` says how they become the batch, in two forms that
 give the same batches: `resident` (arrays on the device, gathered inside the jitted step; only indices cross) and
-`stream` (records read by index on host threads, ahead of the step).  `constant` is one batch for all steps.
+`stream` (records read by index on host threads, ahead of the step).  `windows` are random parts of one long sequence,
+`constant` is one batch for all steps.
 """
 import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -94,6 +95,20 @@ def stream(records: Records, order: Order) -> Source:
     if records.length != order.length:
         raise ValueError(f'records: expected {order.length} (the order has as many), found {records.length}')
     return Source(lambda step, rows: records.read(order(step)[rows]), _second, rows=order.batch_size)
+
+
+def windows(tokens: Int[np.ndarray, 'n'], length: int, batch_size: int, *, seed: int = 0) -> Source:
+    """Batches {'tokens': int32 [batch_size, length]}: windows of one long sequence that starts anywhere, drawn anew
+    at each step from Philox (seed, step). The sequence stays on the device; only starts cross."""
+    starts = len(tokens) - length + 1
+    if length < 1 or batch_size < 1 or not 1 <= starts < 2**31:
+        raise ConfigError(f'tokens: expected at least length={length} of them (and below 2**31), found {len(tokens)}')
+
+    def host(step, rows):
+        words = np.random.Philox(key=np.array([seed % 2**64, step], np.uint64)).random_raw(batch_size)
+        return (words % np.uint64(starts)).astype(np.int32)[rows]      # of the whole batch: alike on any devices
+    take = lambda table, at: {'tokens': _take(table, at[:, None] + jnp.arange(length)[None]).astype(jnp.int32)}
+    return Source(host, take, tokens, batch_size)
 
 
 def constant(batch: PyTree = None) -> Source:

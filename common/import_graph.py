@@ -120,7 +120,7 @@ def scan(tree: ast.Module, package: Sequence[str]) -> Scan:
             names.append(node.arg)
         elif isinstance(node, ast.Import):
             imports += [(alias.name, '') for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.level <= len(package):      # not beyond the top
             above = package[:len(package) - node.level + 1] if node.level else []
             base = '.'.join([*above, *filter(None, [node.module])])
             imports += [(base, alias.name) for alias in node.names]

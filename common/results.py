@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 from scipy import stats
 
-from common import runtime, trees
+from common import loop, runtime, trees
 from common.experiment import Trained
 from common.runs import Run
 from common.task import Carry
@@ -28,6 +28,13 @@ def passed(metrics: dict, expected: dict[str, tuple[float, str]]) -> bool:
         raise ValueError(f'expected: {unknown[0]!r} is not among the metrics {sorted(metrics)}')
     sides = {'>=': lambda a, b: a >= b, '<=': lambda a, b: a <= b}
     return all(sides[op](metrics[name]['mean'], value) for name, (value, op) in expected.items())
+
+
+def solved(states: list, metrics: dict[str, list[float]], *, compile: float, train: float) -> Trained:
+    """What `experiment.train` returns, for a project that solves and takes no steps: one state and one value a seed."""
+    key = jax.random.key_data(jax.random.key(0))
+    carries = [Carry(np.zeros((), np.int32), key, state) for state in states]
+    return Trained(carries, metrics, loop.Seconds(compile, train), 'vmap')
 
 
 def state_sha256(carries: list[Carry]) -> str:

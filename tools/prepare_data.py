@@ -15,7 +15,7 @@ from common import datasets, tfds_files
 from common.data_files import fault
 from common.errors import DataError
 
-TFDS_NAMES = {'mnist': 'mnist:3.0.1'}
+TFDS_NAMES = {'mnist': 'mnist:3.0.1', 'tiny_shakespeare': 'tiny_shakespeare:1.0.0'}
 
 NAME = flags.DEFINE_string('name', None, 'Data set, as in common.datasets.')
 DATA_DIR = flags.DEFINE_string('data_dir', None, "Folder that data sets live in; the same as projects' --data_dir.")

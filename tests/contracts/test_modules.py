@@ -18,6 +18,7 @@ class Case(NamedTuple):
     fields: dict[str, Any]
     shape: tuple[int, ...]  # of the input, with its batch axis
     parameters: int  # the paper's count, or counted by hand beside it
+    tokens: int = 0  # > 0: the input is integers below it
 
 
 CASES = {
@@ -25,13 +26,20 @@ CASES = {
     'Conv': Case({'features': 4, 'kernel_size': (3, 3)}, (6, 5, 5, 12), 9 * 12 * 4 + 4),
     'LeNet5': Case({'activation': 'tanh', 'pool': 'avg'}, (6, 28, 28, 1), 61_706),
     'LeNet5Original': Case({}, (6, 28, 28, 1), 60_000),
+    # qk_norm: without it a bias of the keys moves all scores of a query alike, and its gradient is zero by rights
+    'MultiHeadAttention': Case({'width': 12, 'heads': 3, 'qk_norm': True}, (6, 5, 12), 4 * 12 * 12 + 4 * 12),
+    'LayerNorm': Case({}, (6, 5, 12), 2 * 12),
+    'RMSNorm': Case({}, (6, 5, 12), 12),
+    'GPT': Case({'vocab_size': 9, 'context': 5, 'layers': 2, 'heads': 2, 'width': 8, 'qk_norm': True}, (6, 5),
+                (9 + 5) * 8 + 2 * (12 * 8 * 8 + 13 * 8) + 2 * 8, tokens=9),
 }
 
 
 def build(row, **fields):
     case = CASES[row.name]
     model = load(row)(**case.fields | fields)
-    x = jax.random.normal(jax.random.key(1), case.shape)
+    key = jax.random.key(1)
+    x = jax.random.randint(key, case.shape, 0, case.tokens) if case.tokens else jax.random.normal(key, case.shape)
     return model, x, jax.jit(model.init)(jax.random.key(0), x)
 
 
@@ -111,6 +119,6 @@ def test_law(row, law):
 def test_every_pair_ran(request):
     """Must stand last.  Where a selection (-k) left some out, those that were selected must have run."""
     assert {row.name for row in members(kind='linen module')} == set(CASES)
-    assert len(PAIRS) == len(CASES) * len(LAWS) == 20
+    assert len(PAIRS) == len(CASES) * len(LAWS) == 40
     selected = [i for i in request.session.items if i.module is request.module and i.originalname == 'test_law']
     assert len(RAN) == len(selected)

@@ -6,6 +6,8 @@ import os
 import jax
 import numpy as np
 
+ROWS: list[dict] = []     # what this session compared
+
 
 def compare(component, peer, quantity, ours, theirs, gate, *, relative=False):
     """The largest difference of two trees of arrays, gated; `relative` divides each leaf's by the peer leaf's largest
@@ -19,8 +21,9 @@ def compare(component, peer, quantity, ours, theirs, gate, *, relative=False):
         scale = np.abs(b).max() if relative else 1.0
         assert scale > 0, f'{quantity}: a leaf that is all zeros compares nothing'
         error = max(error, float(np.abs(a - b).max() / scale))
+    row = {'component': component, 'peer': peer, 'quantity': quantity, 'error': error, 'gate': gate}
+    ROWS.append(row)
     if path := os.environ.get('PARITY_LEDGER'):
-        row = {'component': component, 'peer': peer, 'quantity': quantity, 'error': error, 'gate': gate}
         with open(path, 'a') as file:
             file.write(json.dumps(row) + '\n')
     assert error <= gate, f'{component} against {peer}, {quantity}: {error:.3g} > {gate:.3g}'

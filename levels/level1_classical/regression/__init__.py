@@ -1,0 +1,1 @@
+"""Linear regression: ordinary least squares, ridge, lasso and the elastic net."""

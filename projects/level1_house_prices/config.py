@@ -1,0 +1,33 @@
+"""House price prediction: what can be set, and what to expect."""
+from common import config as config_lib
+from common.config import TRAINING, field
+
+FIELDS = {
+    'seed': TRAINING['seed'],
+    'data': field('hprice2', 'data set', choices=('hprice2', 'california_housing')),
+    'degree': field(2, 'ridge and lasso see all products of up to so many features', low=1, high=3),
+    'folds': field(10, 'folds that measure', low=2, high=100),
+    'inner_folds': field(5, 'folds within each of them that choose the penalty', low=2, high=100),
+    'alphas': field(25, 'penalties that are tried', low=2, high=1000),
+    'tol': field(1e-4, 'duality gap of the lasso, as a share of the variance', low=1e-6, high=0.1),
+}
+VARIANTS = {
+    'full': {},
+    'california': {'data': 'california_housing', 'folds': 5, 'inner_folds': 3, 'alphas': 15},
+    'smoke': {'folds': 3, 'inner_folds': 2, 'alphas': 4, 'degree': 1},
+}
+HARMLESS = ()
+
+
+def get_config(size: str = 'full'):
+    return config_lib.pick(FIELDS, VARIANTS, size)
+
+
+def expected(config) -> dict[str, tuple[float, str]]:
+    """What every correct run of a recipe reaches; `gain` is the share of the mean predictor's RMSE that goes away."""
+    for size, values in (('full', {'cv_r2_ridge': 0.77, 'cv_r2_ols': 0.60, 'gain_ridge': 0.50, 'gain_lasso': 0.50}),
+                         ('california', {'cv_r2_ridge': 0.65, 'gain_ridge': 0.40})):
+        recipe = get_config(size)
+        if all(config[k] == recipe[k] for k in recipe if k != 'seed'):
+            return {name: (value, '>=') for name, value in values.items()}
+    return {}

@@ -1,0 +1,10 @@
+"""House price prediction with ordinary least squares, ridge and lasso.
+
+    python -m projects.level1_house_prices.main --workdir=runs/houses --seeds=5
+    python -m projects.level1_house_prices.main --workdir=runs/california --config=california --data_dir=DATA
+    python -m projects.level1_house_prices.main --workdir=runs/try --config=smoke
+"""
+from common import launch
+
+if __name__ == '__main__':
+    launch.main('projects.level1_house_prices')

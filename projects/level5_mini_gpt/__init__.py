@@ -1,0 +1,1 @@
+"""A small GPT as a language model of one book."""

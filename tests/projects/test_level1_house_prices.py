@@ -1,0 +1,151 @@
+"""The project as its users run it: what it leaves behind, no leaks, the same in scikit-learn, killed and run again."""
+import json
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+from common import datasets
+from common.errors import DataError
+from levels.level1_classical import model_selection as ms
+from projects.level1_house_prices import config as config_lib
+from projects.level1_house_prices import models
+from tests.faults import processes
+
+MODULE = 'projects.level1_house_prices.main'
+
+
+def finish(folder, *flags, **kwargs):
+    return processes.finish(folder, *flags, module=MODULE, **kwargs)
+
+
+def result(folder):
+    return json.loads((folder / 'result.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def smoke(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('houses')
+    finish(folder, '--config=smoke', '--seeds=2')
+    return folder
+
+
+def test_the_run_folder(smoke):
+    for name in ('config.json', 'env.json', 'metrics.jsonl', 'ridge.safetensors', *(f'plots/{n}.png' for n in (
+            'path', 'cv', 'predicted', 'slices'))):
+        assert (smoke / name).exists(), name
+    r = result(smoke)
+    assert r['data']['verified'] and (r['data']['train'], r['data']['test']) == (404, 102) and r['seeds'] == [0, 1]
+    for name in models.NAMES:
+        assert len(r['metrics'][f'cv_rmse_{name}']['values']) == 2 and 0.2 < r['metrics'][f'gain_{name}']['mean'] < 0.7
+        assert f'{name} - mean' in r['comparison'] and r['comparison'][f'{name} - mean']['high'] < 0
+    assert set(r['comparison']) >= {'ridge - ols', 'lasso - ols', 'lasso - ridge'} and len(r['comparison']) == 6
+    assert {s['column'] for s in r['slices']} == {'price', 'lowstat', 'rooms', 'crime'}
+    assert sum(s['count'] for s in r['slices'] if s['column'] == 'price') == 404
+    assert 'is finished' in finish(smoke, '--config=smoke', '--seeds=2')
+
+
+def test_a_killed_run_starts_again_and_ends_with_the_same_bits(smoke, tmp_path):
+    process = processes.start(tmp_path, '--config=smoke', '--seeds=2', module=MODULE)
+    while not (tmp_path / 'env.json').exists():
+        time.sleep(0.05)
+    processes.kill_after(process, 4, signal.SIGKILL)       # among imports, compiling, solving: wherever it is then
+    assert not (tmp_path / 'result.json').exists()
+    (tmp_path / 'metrics.jsonl').write_text('{"step": 0, "split": "test", "cv_r2_ols": 0.1}\n{"torn')
+    finish(tmp_path, '--config=smoke', '--seeds=2')
+    assert processes.fingerprint(tmp_path) == processes.fingerprint(smoke)
+    for name in models.NAMES:
+        assert (tmp_path / f'{name}.safetensors').read_bytes() == (smoke / f'{name}.safetensors').read_bytes()
+
+
+@pytest.mark.parametrize('flags', [('--strategy=pmap', '--host_devices=2'), ('--strategy=mesh', '--host_devices=4')])
+def test_every_strategy_gives_the_same_numbers(smoke, tmp_path, flags):
+    """3 outer and 6 inner folds over 2 and 4 devices: shares that do not come out even."""
+    finish(tmp_path, '--config=smoke', '--seeds=2', *flags)
+    ours, theirs = result(tmp_path), result(smoke)
+    assert ours['alphas'] == theirs['alphas']
+    for name, metric in theirs['metrics'].items():
+        assert np.allclose(ours['metrics'][name]['values'], metric['values'], rtol=1e-4), name
+
+
+def test_the_artefact_predicts_what_was_measured(smoke, tmp_path):
+    test = datasets.load('hprice2').test
+    for name in models.NAMES:
+        predict, about = models.load(smoke / f'{name}.safetensors')
+        rmse = float(np.sqrt(np.mean((np.asarray(predict(test['x'])) - test['price']) ** 2)))
+        assert abs(rmse - result(smoke)['metrics'][f'test_rmse_{name}']['values'][0]) < 1e-4 * rmse
+        assert about['model'] == name and about['features'][2] == 'rooms' and about['data']['name'] == 'hprice2'
+    for damage in (b'', b'\x08' * 100, (smoke / 'ridge.safetensors').read_bytes()[:-8]):
+        (tmp_path / 'bad').write_bytes(damage)
+        with pytest.raises(DataError, match='not a model of this project'):
+            models.load(tmp_path / 'bad')
+
+
+@pytest.mark.parametrize('name', models.NAMES)
+def test_nothing_of_a_test_fold_reaches_what_is_fitted(name):
+    """Other values, and none at all, in the test rows leave every number of the fitted fold as it was, to the bit."""
+    train = datasets.load('hprice2').train
+    x, y = train['x'], train['price']
+    fold = ms.splits('kfold', x, n_splits=5, shuffle=True, random_state=0)
+    model = models.maker(name, 2, 1e-3)(1.0)
+    fit = jax.jit(lambda x, y, w: model.fit(jax.random.key(0), x, y, w))
+    hidden = fold.test[0]
+    spoiled = np.where(hidden[:, None], np.float32(1e3), x), np.where(hidden, np.float32(-1e4), y)
+    spoiled[0][np.flatnonzero(hidden)[0], 1] = np.nan
+    w = fold.train[0].astype(np.float32)
+    same = lambda a, b: all(np.array_equal(u, v) for u, v in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    assert same(fit(x, y, w), fit(*spoiled, w))
+    assert not same(fit(x, y, np.ones_like(w)), fit(*spoiled, np.ones_like(w))), 'a fit on all rows would be caught'
+
+
+@pytest.mark.parametrize('name', models.NAMES)
+def test_scikit_learn_s_pipeline_gives_the_same_scores(name):
+    train = datasets.load('hprice2').train
+    x, y = train['x'][:150].astype(np.float64), train['price'][:150].astype(np.float64)
+    grid = {'alpha': models.grid(name, 3)['alpha'][1:]}
+    folds = ms.splits('kfold', x, n_splits=3, shuffle=True, random_state=0)
+    pairs = [(np.flatnonzero(a), np.flatnonzero(b)) for a, b in zip(*folds)]
+    pipeline, penalty = models.pipeline(name, 2, 1e-6)
+    peer = GridSearchCV(pipeline, {} if name == 'ols' else {penalty: grid['alpha']}, cv=pairs).fit(x, y)
+    theirs = np.stack([peer.cv_results_[f'split{f}_test_score'] for f in range(3)])
+    ours = ms.grid_search(models.maker(name, 2, 1e-6), x, y, folds, grid if name != 'ols' else {'alpha': [1.0]})
+    assert np.abs(ours.scores - theirs).max() < 2e-3 and ours.index == peer.best_index_     # float32 against float64
+
+
+def test_california(tmp_path, shared_file):
+    finish(tmp_path, '--config=smoke', '--config.data=california_housing',
+           f'--data_dir={shared_file("california_housing.csv").parent}')
+    r = result(tmp_path)
+    assert r['data']['verified'] and r['metrics']['cv_r2_ols']['mean'] > 0.6
+
+
+def test_wrong_commands(tmp_path):
+    said = finish(tmp_path / 'a', '--config=california', f'--data_dir={tmp_path}', code=5)
+    assert 'put the 1990 census table' in said
+    assert 'sums nothing' in finish(tmp_path / 'b', '--config=smoke', '--reduction=ordered', code=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_recipe_reaches_what_is_expected(tmp_path):
+    finish(tmp_path, '--seeds=5', timeout=1400)
+    r = result(tmp_path)
+    assert r['passed'] and r['expected']
+    for name, (value, _) in r['expected'].items():
+        assert min(r['metrics'][name]['values']) >= value, name
+    assert r['comparison']['ridge - ols']['high'] < 0 and r['comparison']['lasso - ols']['high'] < 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_california_recipe(tmp_path, shared_file):
+    finish(tmp_path, '--config=california', f'--data_dir={shared_file("california_housing.csv").parent}', timeout=1400)
+    assert result(tmp_path)['passed'] and result(tmp_path)['expected']
+
+
+def test_expected_values_are_for_whole_recipes_only():
+    full = config_lib.get_config()
+    assert config_lib.expected(full) and not config_lib.expected(config_lib.get_config('smoke'))
