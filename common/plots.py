@@ -33,7 +33,7 @@ def curves(rows: list[dict], panels: Sequence[tuple[str, str]], title: str,
            baselines: dict[str, dict[str, float]] | None = None) -> Figure:
     """One panel per (metric, label of its axis): mean over seeds and its range, training and test, over steps.
 
-    baselines: metric -> {name: value}, drawn as dashed lines.
+    baselines: metric -> {name: value}, drawn as level lines and named in the legend, where close ones do not collide.
     """
     figure = Figure(figsize=(5.2 * len(panels), 3.8), layout='constrained')
     for ax, (name, label) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
@@ -50,9 +50,7 @@ def curves(rows: list[dict], panels: Sequence[tuple[str, str]], title: str,
                 ax.fill_between(steps, values.min(1), values.max(1), color=color, alpha=0.2, lw=0, label='their range')
         marks = (baselines or {}).get(name, {})
         for i, (text, value) in enumerate(marks.items()):
-            ax.axhline(value, color='0.45', ls=(0, (4, 2 + 2 * i)), lw=1)
-            ax.annotate(f'{text} {value:.3f}', (0.99, value), xycoords=('axes fraction', 'data'), ha='right', va='top',
-                        fontsize=8, color='0.35')
+            ax.axhline(value, color='0.45', ls=('--', ':', '-.')[i % 3], lw=1.2, label=f'{text}: {value:.3f}')
         if marks and seen:      # the first steps are far off; the comparison is what the panel is for
             bulk = np.concatenate([v.mean(1) for v in seen])
             low, high = min(*marks.values(), np.quantile(bulk, 0.15)), max(*marks.values(), bulk.max())

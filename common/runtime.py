@@ -97,12 +97,19 @@ def environment() -> dict:
 
 
 def _git() -> dict | None:
-    """Commit and whether tracked files differ from it, or None outside a checkout."""
+    """Commit and whether tracked files differ from it, or None outside a checkout of this repository.
+
+    A virtual environment inside another repository must not pass for ours: the checkout has to begin where we do.
+    """
+    root = Path(__file__).resolve().parents[1]
+
     def git(*words):
-        command = ['git', '-C', str(Path(__file__).resolve().parents[1]), *words]
+        command = ['git', '-C', str(root), *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
     try:
+        if Path(git('rev-parse', '--show-toplevel')).resolve() != root:
+            return None
         return {'commit': git('rev-parse', 'HEAD'), 'dirty': bool(git('status', '--porcelain', '--untracked-files=no'))}
     except (OSError, ValueError, subprocess.SubprocessError):
         return None

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -20,12 +21,13 @@ from common import folder, trees
 from common.errors import DataError
 from levels.level1_classical import sklearn_api
 from levels.level1_classical.estimator import Estimator
-from levels.level1_classical.preprocessing import chain, imputer, polynomial, scaler
+from levels.level1_classical.preprocessing import chain, clipper, imputer, polynomial, scaler
 from levels.level1_classical.regression.lasso import lasso
 from levels.level1_classical.regression.linear import ols
 from levels.level1_classical.regression.ridge import ridge
 
 NAMES = ('ols', 'ridge', 'lasso')
+SHARE = 0.005       # of each column, at either end, that is brought back to the rest
 
 
 def grid(name: str, count: int) -> dict[str, np.ndarray]:
@@ -37,7 +39,8 @@ def grid(name: str, count: int) -> dict[str, np.ndarray]:
 @functools.lru_cache
 def maker(name: str, degree: int, tol: float):
     """The factory alpha -> Estimator of a model; the same object for the same arguments, so that it compiles once."""
-    before = [imputer(), scaler()] + ([polynomial(degree=degree), scaler()] if name != 'ols' else [])
+    products = [polynomial(degree=degree), scaler()] if name != 'ols' else []
+    before = [imputer(), clipper(share=SHARE), scaler(), *products]
     last = {'ols': lambda alpha: ols(), 'ridge': lambda alpha: ridge(alpha=alpha, solver='eigh'),
             'lasso': lambda alpha: lasso(alpha=alpha, tol=tol)}[name]
 
@@ -47,11 +50,25 @@ def maker(name: str, degree: int, tol: float):
     return make
 
 
+class Clipper(TransformerMixin, BaseEstimator):
+    """`clipper` for scikit-learn, which has none."""
+
+    def __init__(self, share=0.0):
+        self.share = share
+
+    def fit(self, X, y=None):
+        self.range_ = np.quantile(X, [self.share, 1 - self.share], axis=0, method='inverted_cdf')
+        return self
+
+    def transform(self, X):
+        return np.clip(X, *self.range_)
+
+
 def pipeline(name: str, degree: int, tol: float):
     """The same model as a scikit-learn pipeline around the face of its estimator: (Pipeline, name of its penalty)."""
     face = {'ols': sklearn_api.OLS(), 'ridge': sklearn_api.Ridge(solver='eigh'), 'lasso': sklearn_api.Lasso(tol=tol)}
     more = [PolynomialFeatures(degree, include_bias=False), StandardScaler()] if name != 'ols' else []
-    steps = make_pipeline(SimpleImputer(), StandardScaler(), *more, face[name])
+    steps = make_pipeline(SimpleImputer(), Clipper(SHARE), StandardScaler(), *more, face[name])
     return steps, f'{steps.steps[-1][0]}__alpha'
 
 

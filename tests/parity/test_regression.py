@@ -12,7 +12,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from levels.level1_classical import metrics as M
 from levels.level1_classical import model_selection as ms
-from levels.level1_classical.preprocessing import chain, imputer, polynomial, scaler
+from levels.level1_classical.preprocessing import chain, clipper, imputer, polynomial, scaler
 from levels.level1_classical.regression.lasso import elastic_net, lasso_path, stability_selection
 from levels.level1_classical.regression.linear import ols
 from levels.level1_classical.regression.ridge import ridge, ridge_loo
@@ -278,7 +278,7 @@ def test_a_grid_of_two_names_is_in_parameter_grid_s_order():
 def test_a_search_leaves_no_trace_of_test_rows():
     """What is 1e6 in the test rows is zero times in their fold: the other fold's numbers keep their bits."""
     folds = ms.Splits(*(m[:1] for m in ms.splits('kfold', X, n_splits=3)))
-    model = chain(imputer(), scaler(), polynomial(), scaler(), ridge(alpha=1.0, solver='eigh'))
+    model = chain(imputer(), clipper(), scaler(), polynomial(), scaler(), ridge(alpha=1.0, solver='eigh'))
     spoiled = np.where(folds.test[0][:, None], 1e6, X)
     fit = jax.jit(model.fit)
     a, b = (fit(KEY, x, y, folds.train[0]) for x in (X, spoiled))
@@ -299,6 +299,21 @@ def test_pipelines_of_preprocessing():
     model = chain(imputer(), scaler(), polynomial(), scaler())
     compare('chain', 'sklearn Pipeline', 'imputer, scaler, polynomial, scaler',
             model.transform(model.fit(KEY, gaps), gaps), peer.fit_transform(gaps), 2e-5)
+
+
+@pytest.mark.parametrize('share', [0.0, 0.005, 0.1])
+def test_clipping(share):
+    """Ends as NumPy has them of repeated rows; rows of weight 0 have no say, however far out they are."""
+    spoiled = np.where(W[:, None] > 0, X, 1e6).astype(np.float32)
+    repeated = np.repeat(X.astype(np.float32), W.astype(int), axis=0)
+    ends = np.quantile(repeated, [share, 1 - share], axis=0, method='inverted_cdf')
+    model = clipper(share=share)
+    state = jax.jit(model.fit)(KEY, spoiled, weight=W)
+    compare('clipper', 'numpy.quantile', f'ends, share {share}', tuple(state), tuple(ends), 0)
+    compare('clipper', 'numpy.clip', f'values, share {share}', model.transform(state, X.astype(np.float32)),
+            np.clip(X.astype(np.float32), *ends), 0)
+    with pytest.raises(ValueError, match='share: expected at least 0, at most'):
+        clipper(share=0.5)
 
 
 def test_paired_intervals_are_wider_than_the_naive_ones():
