@@ -1,6 +1,7 @@
 # make run        install what is needed and train LeNet-5 on the embedded digits, several seeds, into runs/mnist
 # make test       install, lint, run the default test suite
 # make test-slow  the same with the tests of minutes
+# make bench      measure every project, and the peers with BENCH=--peer; table, and JSON in runs/bench.json
 # make lint       ruff, and the rules that tools/check_layout.py checks
 # make clean      remove what was built; runs/ and the environment stay
 #
@@ -10,11 +11,13 @@ VENV ?= .venv
 PYTHONS ?= python3 python3.11 python3.12 python3.13
 WORKDIR ?= runs/mnist
 SEEDS ?= 5
+BENCH ?=
 PY := $(VENV)/bin/python
 FOR_RUN := $(VENV)/.installed-run
 FOR_TEST := $(VENV)/.installed-test
+FOR_BENCH := $(VENV)/.installed-bench
 
-.PHONY: help run test test-slow lint clean
+.PHONY: help run test test-slow bench lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +31,9 @@ test: lint
 
 test-slow: lint
 	$(PY) -m pytest -m ''
+
+bench: $(FOR_BENCH)
+	$(PY) -m tools.bench $(BENCH)
 
 lint: $(FOR_TEST)
 	$(PY) -m ruff check .
@@ -57,4 +63,11 @@ $(FOR_TEST): pyproject.toml | $(PY)
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip
 	$(PY) -m pip install -q -U pip
 	$(PY) -m pip install -q -e '.[test]'
+	@touch $(FOR_RUN) $@
+
+$(FOR_BENCH): pyproject.toml | $(PY)
+	@echo 'installing with the peers of the bench (minutes the first time)'
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip
+	$(PY) -m pip install -q -U pip
+	$(PY) -m pip install -q -e '.[bench]'
 	@touch $(FOR_RUN) $@

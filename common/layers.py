@@ -1,5 +1,8 @@
-"""Linen layers that must know about replicas: dropout that draws the same mask on any number of devices, and
-batch norm over the whole batch.  Models use these, so that no model names a strategy."""
+"""What models share.  Layers that must know about replicas: dropout that draws the same mask on any number of devices,
+and batch norm over the whole batch, so that no model names a strategy.  And a fast product for `nn.Dense`, and
+orthogonal weights for many seeds at once."""
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -38,3 +41,29 @@ def batch_norm(*, train: bool, momentum: float = 0.9, epsilon: float = 1e-5, **k
     """
     return nn.BatchNorm(use_running_average=not train, momentum=momentum, epsilon=epsilon, use_fast_variance=False,
                         axis_name=parallel.axis_name() if train else None, **kwargs)
+
+
+def flat_dot(x: Float[Array, '*rows in'], kernel: Float[Array, 'in out'], dimension_numbers: Any, precision: Any = None,
+             **kwargs) -> Float[Array, '*rows out']:
+    """`lax.dot_general` for `nn.Dense(dot_general=flat_dot)`: x is one matrix, however many axes it has.
+
+    The gradient of the kernel sums over all rows. XLA:CPU takes half as long over one long axis as over two (measured:
+    3.7 against 7.1 ms for a feed-forward layer of 128 and 512 units on [12, 64, 128], forward and backward).
+    """
+    if x.ndim < 3 or dimension_numbers != (((x.ndim - 1,), (0,)), ((), ())):
+        return jax.lax.dot_general(x, kernel, dimension_numbers, precision, **kwargs)
+    y = jax.lax.dot_general(x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), precision, **kwargs)
+    return y.reshape(*x.shape[:-1], y.shape[-1])
+
+
+def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
+    """`nn.initializers.orthogonal`, the same bits, that can be vmapped over seeds without hanging on a CPU.
+
+    Batched, LAPACK's QR shares its matrices out to XLA's threads and waits for them on one of those threads: two at
+    once on two cores wait for ever (jaxlib 0.10; seen once in some hundred inits). So a vmap does one after another.
+    """
+    def init(key, shape, dtype=jnp.float32, **kwargs):
+        made = nn.initializers.orthogonal(scale)
+        return jax.custom_batching.sequential_vmap(lambda key: made(key, shape, dtype, **kwargs))(key)
+
+    return init

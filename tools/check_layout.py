@@ -3,8 +3,8 @@
     direction   common imports common; level N imports common and levels <= N; a project imports common, levels and
                 itself; nothing imports tests, and only tools import tools
     owners      pmap, Mesh, shard_map, collectives, tfds, Orbax, ... are each named in one file
-    loops       no host loop over training steps outside common/loop.py
-    oracles     torch, transformers and other test peers are not imported
+    loops       no host loop over training steps outside common/loop.py (and the peers of the bench)
+    oracles     torch, transformers and other test peers are not imported, but in functions of BRIDGES
     unpickling  nothing is unpickled, in tests neither
     size        lines of a file: common 200, levels 300, a project's main.py and experiment.py 130, tools 200
 
@@ -31,10 +31,11 @@ OWNERS = (      # what, the dotted names, the files that may use them (a number:
     ('gymnasium or ALE', r'(gymnasium|ale_py)(\.|$)', 1),
     ('jraph', r'jraph(\.|$)', 2),
 )
-STEPS, STEP_LOOPS = ('step', 'advance', 'train_step'), ('common/loop.py',)
+STEPS, STEP_LOOPS = ('step', 'advance', 'train_step'), ('common/loop.py', 'tools/bench/peers/')   # torch's own loops
 ORACLES = re.compile(r'(torch\w*|tensorflow|tf_keras|keras|transformers|diffusers|timm|xgboost|lightgbm|umap|hdbscan|'
                      r'statsmodels|librosa|open_clip|x_transformers|stable_baselines3|gpytorch|dgl|ogb)(\.|$)')
-BRIDGES = 'levels/level2_neural/frameworks/'        # the topics Keras, TensorFlow and PyTorch: inside functions only
+BRIDGES = ('levels/level2_neural/frameworks/',      # the topics Keras, TensorFlow and PyTorch: inside functions only
+           'tools/bench/peers/')                    # what the bench compares with: the same work, in the peer
 UNPICKLE = re.compile(r'(_?pickle|cloudpickle|dill|marshal)\.(load|loads|Unpickler)$|(joblib|torch)\.load$|'
                       r'pandas\.read_pickle$|shelve(\.|$)')
 
@@ -128,7 +129,7 @@ def loops(m: Module) -> Iterator[tuple[int, str]]:
     for loop in (n for n in ast.walk(m.tree) if isinstance(n, kinds)):
         for call in (n for n in ast.walk(loop) if isinstance(n, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, 'id', '')
-            if name in STEPS and m.path not in STEP_LOOPS:
+            if name in STEPS and not m.path.startswith(STEP_LOOPS):
                 yield call.lineno, f'loops: {name}() in a host loop; use common.loop.fit, task.train_fn or task.solve'
 
 

@@ -31,6 +31,15 @@ MEMBERS = (
         paper='LeCun et al. 1989, Backpropagation applied to handwritten zip code recognition',
     ),
     Member(
+        name='conv_planes',
+        kind='op',
+        import_path=f'{_HERE}.planes.conv_planes',
+        level=3,
+        topic='Convolution Operations',
+        oracle='torch.nn.functional.conv2d',
+        paper='Krizhevsky 2014, cuda-convnet2 (the layout)',
+    ),
+    Member(
         name='max_pool',
         kind='op',
         import_path=f'{_HERE}.pooling.max_pool',

@@ -33,6 +33,7 @@ from common.layers import Dropout
 from levels.level2_neural.mlp import activation_fn
 from levels.level3_vision.conv import Conv, conv_general_dilated
 from levels.level3_vision.lenet_codes import C3_INPUTS, digit_codes
+from levels.level3_vision.planes import PlanesConv
 from levels.level3_vision.pooling import avg_pool, max_pool
 
 _POOLS = {'max': max_pool, 'avg': avg_pool}
@@ -72,12 +73,15 @@ class LeNet5(nn.Module):
             raise ValueError(f'x: expected [batch, height, width, channels] with sides >= 16; found shape {x.shape}')
         kinds = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
         side = 2 if x.shape[1:3] == (28, 28) else 0
+        last = jax.default_backend() == 'cpu'       # the batch goes last: see planes.py
+        layer, turn = (PlanesConv, (3, 1, 2, 0)) if last else (Conv, (0, 1, 2, 3))      # its own inverse
+        x = x.transpose(turn)
         for conv, pooled, width, pads in (('c1', 'S2', 6, side), ('c3', 'S4', 16, 0)):
-            x = f(Conv(width, (5, 5), padding=((pads, pads), (pads, pads)), name=conv, **kinds)(x))
-            self.sow('intermediates', conv.upper(), x)
+            x = f(layer(width, (5, 5), padding=((pads, pads), (pads, pads)), name=conv, **kinds)(x))
+            self.sow('intermediates', conv.upper(), x.transpose(turn))
             x = _POOLS[self.pool](x, (2, 2))
-            self.sow('intermediates', pooled, x)
-        x = x.reshape(x.shape[0], -1)
+            self.sow('intermediates', pooled, x.transpose(turn))
+        x = x.transpose(turn).reshape(x.shape[turn[0]], -1)
         for dense, width in (('c5', 120), ('f6', 84)):
             x = f(nn.Dense(width, name=dense, **kinds)(x))
             self.sow('intermediates', dense.upper(), x)

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from common import layers
 from levels.level4_sequence.unroll import blocks, carry_dtype, one_step
 
 Init = Callable[..., Array]
@@ -51,7 +52,7 @@ class GRU(nn.Module):
     features: int
     variant: str = 'reset_after'
     kernel_init: Init = nn.initializers.xavier_uniform()
-    recurrent_init: Init = nn.initializers.orthogonal()
+    recurrent_init: Init = layers.orthogonal()
     bias_init: Init = nn.initializers.zeros_init()
     dtype: Any = None
     param_dtype: Any = jnp.float32

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from common import layers
 from levels.level4_sequence.unroll import blocks, carry_dtype, one_step
 
 Init = Callable[..., Array]
@@ -58,7 +59,7 @@ class LSTM(nn.Module):
     peephole: bool = False
     forget_bias: float = 1.0
     kernel_init: Init = nn.initializers.xavier_uniform()
-    recurrent_init: Init = nn.initializers.orthogonal()
+    recurrent_init: Init = layers.orthogonal()
     dtype: Any = None
     param_dtype: Any = jnp.float32
 

@@ -18,6 +18,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from common import layers
 from levels.level2_neural.mlp import activation_fn
 from levels.level4_sequence.unroll import blocks, carry_dtype, one_step
 
@@ -42,7 +43,7 @@ class RNN(nn.Module):
     features: int
     activation: str | Callable[[Array], Array] = 'tanh'
     kernel_init: Init = nn.initializers.xavier_uniform()
-    recurrent_init: Init = nn.initializers.orthogonal()
+    recurrent_init: Init = layers.orthogonal()
     bias_init: Init = nn.initializers.zeros_init()
     dtype: Any = None
     param_dtype: Any = jnp.float32

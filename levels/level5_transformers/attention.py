@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from common.layers import Dropout
+from common.layers import Dropout, flat_dot
 from levels.level5_transformers.layer_norm import rms_normalise
 
 Weights = Float[Array, 'batch heads queries keys']
@@ -131,7 +131,7 @@ class MultiHeadAttention(nn.Module):
         if self.heads < 1 or self.width % self.heads:
             raise ValueError(f'width: expected a multiple of heads={self.heads}; found {self.width}')
         dense = lambda n, init: nn.Dense(n, use_bias=self.bias, kernel_init=init, dtype=self.dtype,
-                                         param_dtype=self.param_dtype)
+                                         param_dtype=self.param_dtype, dot_general=flat_dot)
         self.qkv, self.out = dense(3 * self.width, self.kernel_init), dense(self.width, self.out_init)
         self.drop = Dropout(self.dropout)
 

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from common.layers import Dropout
+from common.layers import Dropout, flat_dot
 from levels.level5_transformers.attention import MultiHeadAttention
 from levels.level5_transformers.layer_norm import LayerNorm, RMSNorm
 
@@ -77,8 +77,8 @@ class Block(nn.Module):
         self.norm_1, self.norm_2 = _norm(self), _norm(self)
         self.attention = MultiHeadAttention(self.width, self.heads, bias=self.bias, dropout=self.dropout, out_init=last,
                                             rope=self.positions == 'rope', qk_norm=self.qk_norm, **types)
-        self.up = nn.Dense(4 * self.width, use_bias=self.bias, kernel_init=nn.initializers.normal(0.02), **types)
-        self.down = nn.Dense(self.width, use_bias=self.bias, kernel_init=last, **types)
+        dense = lambda n, init: nn.Dense(n, use_bias=self.bias, kernel_init=init, dot_general=flat_dot, **types)
+        self.up, self.down = dense(4 * self.width, nn.initializers.normal(0.02)), dense(self.width, last)
         self.drop = Dropout(self.dropout)
 
     def __call__(self, x, *, train, mask, positions):

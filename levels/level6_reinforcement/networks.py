@@ -5,9 +5,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from common import layers
+
 
 def _dense(width: int, gain: float, orthogonal: bool, name: str) -> nn.Dense:
-    init = nn.initializers.orthogonal(gain) if orthogonal else nn.initializers.lecun_normal()
+    init = layers.orthogonal(gain) if orthogonal else nn.initializers.lecun_normal()
     return nn.Dense(width, kernel_init=init, name=name)
 
 

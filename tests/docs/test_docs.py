@@ -29,7 +29,7 @@ PAGES = sorted(p for p in (ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')) if
 IDS = [p.name for p in PAGES]
 FENCE = re.compile(r'^(?P<ticks>```+)(?P<info>[^\n]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$', re.S | re.M)
 HIDDEN = re.compile(r'^<!-- run:\n(.*?)^-->', re.S | re.M)
-COMING = {'tools.bench'}               # what pages say is planned
+COMING: set[str] = set()              # what pages say is planned
 EXIT_CODES_ELSEWHERE = {0, 1, 7}        # done; a bug; common.processes.LOST, which no exception carries
 
 
@@ -230,6 +230,7 @@ def test_flags_exist(page):
               for n in importlib.import_module(f'projects.{p.parent.name}.config').FIELDS}
     known = {n for n, f in launch.Args.__dataclass_fields__.items() if f.metadata} | {'config', 'help'} | fields
     known |= {'config.NAME', 'config.field'}
+    known |= {n for p in (ROOT / 'tools').rglob('*.py') for n in re.findall(r"'--(\w+)'", p.read_text('utf-8'))}
     for span in spans(page):
         for name in re.findall(r'(?<![\w-])--([\w.]+)', span):
             assert name in known or name.removeprefix('no') in known, f'`{span}`: no flag --{name}'

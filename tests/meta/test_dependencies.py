@@ -43,13 +43,15 @@ def test_an_undeclared_import_would_be_seen(without, file):
 
 
 def test_oracles_are_for_tests_alone():
-    assert 'torch' in extra('test')
+    assert 'torch' in extra('test') and 'torch' in extra('bench')
+    assert extra('bench')['torch'].specifier == extra('test')['torch'].specifier
     assert str(extra('test')['torch'].specifier) == '==2.13.0'
     assert not [name for name in base() if ORACLES.match(name.replace('-', '_'))]
 
 
 def test_the_extras():
-    promised = {'data', 'test', 'docs', 'molecules', 'atari', 'notebooks', 'prepare', 'cuda12', 'cuda13', 'tpu'}
+    promised = {'bench', 'data', 'test', 'docs', 'molecules', 'atari', 'notebooks', 'prepare', 'cuda12', 'cuda13',
+                'tpu'}
     assert promised <= EXTRAS.keys()
     assert all(EXTRAS[name] for name in EXTRAS)
     assert extra('data').keys() <= extra('test').keys()

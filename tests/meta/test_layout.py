@@ -26,6 +26,7 @@ CLEAN = {
     'projects/one/other.py': 'from common import strategies\nargs = strategies.pmap\n',
     'projects/two/main.py': 'import numpy as np\nx = np.load("x.npy", allow_pickle=False)\n',
     'tools/list.py': 'from tools import other\nfrom projects.one import main\n',
+    'tools/bench/peers/other.py': 'def f(xs):\n    import torch\n    for x in xs:\n        x.step()\n',
     'tests/test_x.py': 'import torch\nfrom projects.one import main\nimport pickle\nbad = pickle.dumps(1)\n',
 }
 PLANTED = [     # file, what is added to it, what the checker says
@@ -59,6 +60,8 @@ PLANTED = [     # file, what is added to it, what the checker says
     ('levels/level3_vision/net.py', 'def f():\n    import torch', 'oracles: torch'),
     ('common/b.py', 'from torch_geometric.nn import GCNConv', 'oracles: torch_geometric.nn.GCNConv'),
     ('levels/level2_neural/frameworks/bridge.py', 'import keras', 'oracles: keras'),
+    ('tools/bench/peers/other.py', 'import torch', 'oracles: torch'),
+    ('tools/list.py', 'for b in batches:\n    task.step(b)', 'loops: step()'),
     ('tools/list.py', 'import pickle\npickle.load(f)', 'unpickling: pickle.load'),
     ('tools/list.py', 'from pickle import loads as l', 'unpickling: pickle.loads'),
     ('tests/test_x.py', 'torch.load("x.pt")', 'unpickling: torch.load'),

@@ -26,7 +26,8 @@ def make(tmp_path):
     def call(*argv: str, fail: str = 'nothing'):
         log = tmp_path / 'log'
         log.write_text('')
-        env = {k: v for k, v in os.environ.items() if k not in ('VENV', 'PYTHONS', 'WORKDIR', 'SEEDS', 'MAKEFLAGS')}
+        ours = ('VENV', 'PYTHONS', 'WORKDIR', 'SEEDS', 'BENCH', 'MAKEFLAGS')
+        env = {k: v for k, v in os.environ.items() if k not in ours}
         done = subprocess.run(['make', *argv], cwd=tmp_path, env=env | {'LOG': str(log), 'FAIL': fail},
                               capture_output=True, text=True, timeout=60, check=False)
         return done.returncode, log.read_text().splitlines(), done.stderr
@@ -58,6 +59,12 @@ def test_test_lints_and_then_tests(make, venv):
     assert make('test')[:2] == (0, [*lint, '-m pytest'])
     assert make('test-slow')[:2] == (0, [*lint, '-m pytest -m '])
     assert make('run')[:2] == (0, [RUN])        # the test peers include what a run needs
+
+
+def test_bench_installs_the_peers_and_passes_what_it_is_given(make, venv):
+    assert make('bench')[:2] == (0, [*INSTALL, '-m pip install -q -e .[bench]', '-m tools.bench'])
+    assert make('bench', 'BENCH=--peer --quick')[1] == ['-m tools.bench --peer --quick']
+    assert make('run')[:2] == (0, [RUN])        # the peers include what a run needs
 
 
 def test_a_failed_install_is_tried_again(make, venv):

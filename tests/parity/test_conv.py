@@ -11,6 +11,7 @@ from jax import lax
 from parity_ledger import compare, eqns
 
 from levels.level3_vision.conv import Conv, conv_general_dilated
+from levels.level3_vision.planes import PlanesConv, conv_planes
 
 DIMS = ('NHWC', 'HWIO', 'NHWC')
 # h, w, c_in, kernel, strides, padding.  c_in 3 takes the patches, 12 the custom gradient.
@@ -218,3 +219,37 @@ def test_layer_has_linens_parameters_and_values():
         compare('Conv', 'flax.linen.Conv', 'values, f32', ours.apply(params, x), theirs.apply(params, x), 2e-6)
         batched = ours.apply(params, jnp.stack([x, x]))
         assert batched.shape == (2, *ours.apply(params, x).shape)
+
+
+@pytest.mark.parametrize('padding', [((0, 0), (0, 0)), ((2, 2), (1, 0))])
+@pytest.mark.parametrize('bits', [32, 64])
+def test_convolution_with_the_batch_last_equals_torch(padding, bits):
+    x, k = data(7, 6, 3, (3, 2), f'float{bits}')
+    k /= k.size**0.5
+    (top, bottom), (left, right) = padding
+    tx, tk = (torch.tensor(a, requires_grad=True) for a in (x.transpose(0, 3, 1, 2), k.transpose(3, 2, 0, 1)))
+    y = F.conv2d(F.pad(tx, (left, right, top, bottom)), tk)
+    y.sin().sum().backward()
+    with jax.enable_x64(bits == 64):
+        turned = lambda x, k: conv_planes(x.transpose(3, 1, 2, 0), k, padding=padding).transpose(3, 1, 2, 0)
+        ours, (dx, dk) = value_and_grads(turned, jnp.asarray(x), jnp.asarray(k))
+    name, gates = f'f{bits}, batch last', (2e-6, 1e-5) if bits == 32 else (1e-12, 1e-9)
+    compare('conv_planes', 'torch.nn.functional.conv2d', f'values, {name}', ours,
+            y.detach().numpy().transpose(0, 2, 3, 1), gates[0])
+    compare('conv_planes', 'torch.nn.functional.conv2d', f'gradients, {name}', (dx, dk),
+            (tx.grad.numpy().transpose(0, 2, 3, 1), tk.grad.numpy().transpose(2, 3, 1, 0)), gates[1], relative=True)
+
+
+def test_the_layer_with_the_batch_last_is_the_layer():
+    """The same parameters from the same key, the same values; bad shapes are refused."""
+    x = jax.random.normal(jax.random.key(0), (2, 7, 6, 3))
+    pads = ((1, 1), (2, 2))
+    ours, theirs = PlanesConv(4, (3, 3), pads), Conv(4, (3, 3), padding=pads)
+    y, params = theirs.init_with_output(jax.random.key(1), x)
+    z, again = ours.init_with_output(jax.random.key(1), x.transpose(3, 1, 2, 0))
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(again), strict=True))
+    assert jnp.abs(y - z.transpose(3, 1, 2, 0)).max() < 1e-5
+    with pytest.raises(ValueError, match='x, k: expected'):
+        conv_planes(x, jnp.ones((3, 3, 3, 1)))
+    with pytest.raises(ValueError, match='padding: expected pads >= 0 and a window that fits'):
+        conv_planes(x.transpose(3, 1, 2, 0), jnp.ones((9, 3, 3, 1)))

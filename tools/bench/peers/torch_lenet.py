@@ -1,0 +1,32 @@
+"""LeNet-5 in torch with fused Adam, resident tensors; memory format and number of threads by trial."""
+from common import datasets
+from tools.bench.peers import Peer, torch_mlp
+
+require = torch_mlp.require
+CHOICES = [{'threads': n, 'channels_last': last} for n in (1, 2) for last in (False, True)]
+
+
+def network(torch):
+    """The layers of `levels.level3_vision.lenet.LeNet5`."""
+    nn = torch.nn
+    return nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(),
+                         nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
+                         nn.Linear(84, 10))
+
+
+def build(pair, mode, data_dir, *, steps, threads=1, channels_last=False):
+    torch = require()
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    net, ds = network(torch).to(memory_format=layout), datasets.load('mnist_5k')
+    x, y = torch_mlp.digits(torch, ds.train, 'image')
+    batches = torch_mlp.shuffled(torch, x, y, pair.sizes['batch'])
+    learn = torch_mlp.stepper(torch, net, pair.sizes['rate'])
+
+    def run(n):
+        for _ in range(n):
+            x, y = next(batches)
+            learn(x.contiguous(memory_format=layout), y)
+
+    return Peer(run, lambda: {'accuracy': torch_mlp.accuracy(torch, net, *torch_mlp.digits(torch, ds.test, 'image'))})

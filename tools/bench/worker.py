@@ -1,0 +1,118 @@
+"""One measurement in a process of its own: `python -m tools.bench.worker '{"do": ..., ...}'`.
+
+It speaks with its parent in lines of JSON: out on what was standard output (everything that is printed meanwhile goes
+to standard error), in by `go` and `stop`.  A side of a comparison waits for `go`, does one repeat, says what it took,
+and waits again; so two sides take turns, and neither runs while the other is timed.
+"""
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from common.errors import DataError, UserError, one_line
+from tools.bench import workloads
+
+
+class Stop(Exception):
+    """The parent has seen enough."""
+
+
+class Bell:
+    """`wait` until the parent rings, `report` what was done since."""
+
+    def __init__(self, out, into):
+        self.out, self.into = out, into
+        self.since = self.cpu = 0.0
+
+    def send(self, **message) -> None:
+        self.out.write(json.dumps(message) + '\n')
+        self.out.flush()
+
+    def wait(self) -> None:
+        if self.into.readline().strip() != 'go':
+            raise Stop
+        self.since, self.cpu = time.perf_counter(), time.process_time()
+
+    def report(self) -> None:
+        wall, cpu = time.perf_counter() - self.since, time.process_time() - self.cpu
+        self.send(wall=wall, cpu=cpu)
+
+    def judged(self, quality: dict) -> None:
+        """Quality by name: a number, or one for each seed."""
+        self.send(quality={k: [float(x) for x in v] if isinstance(v, list) else [float(v)] for k, v in quality.items()})
+
+
+def tuned(peer, mode: str, pair: workloads.Pair, data_dir: str, single: bool) -> tuple[dict, dict[str, float]]:
+    """The peer's fastest configuration here, by one short trial of each, and what the trials took per step."""
+    choices = [c for c in peer.CHOICES if not single or c.get('threads', 1) == 1]
+    if len(choices) == 1:
+        return choices[0], {}
+    seconds, n = {}, max(1, pair.steps // 10)
+    for i, choice in enumerate(choices):
+        side = peer.build(pair, mode, data_dir, steps=pair.steps, **choice)
+        side.run(n)
+        began = time.perf_counter()
+        side.run(n)
+        seconds[i] = (time.perf_counter() - began) / n
+    best = min(seconds, key=seconds.get)
+    return choices[best], {json.dumps(choices[i], sort_keys=True): t for i, t in seconds.items()}
+
+
+def side(bell: Bell, request: dict) -> None:
+    """One side of a pair: ours, or a peer's."""
+    pair = workloads.pair(request['pair'])
+    pair = pair._replace(**{k: request[k] for k in ('steps', 'repeats', 'seeds')})
+    total = (pair.repeats + 1) * pair.steps     # the first is not counted
+    name, _, mode = request['side'].partition('.')
+    if name == 'ours':
+        from tools.bench import ours
+        ours.serve(pair, bell, request['data_dir'], total)
+        return
+    from tools.bench import peers
+    peer = peers.load(name)
+    choice, trials = tuned(peer, mode, pair, request['data_dir'], request['single'])
+    made = peer.build(pair, mode, request['data_dir'], steps=total, **choice)
+    bell.send(ready={'choice': choice, 'trials': trials})
+    for _ in range(pair.repeats + 1):
+        bell.wait()
+        made.run(pair.steps)
+        bell.report()
+    bell.wait()         # the last turn of the others is over
+    bell.judged(made.quality())
+
+
+def work(bell: Bell, request: dict) -> None:
+    kind = request['do']
+    if kind == 'peaks':
+        from tools.bench import machine
+        bell.send(peaks=machine.peaks(request['quick']))
+    elif kind == 'project':
+        from tools.bench import projects
+        bell.send(row=projects.measure(request))
+    else:
+        side(bell, request)
+
+
+def main(argv: list[str], do: Callable = work) -> int:
+    out = os.fdopen(os.dup(1), 'w', encoding='utf-8')
+    os.dup2(2, 1)
+    bell = Bell(out, sys.stdin)
+    request = json.loads(argv[0])
+    if request.get('core') is not None and hasattr(os, 'sched_setaffinity'):
+        os.sched_setaffinity(0, {request['core']})
+    try:
+        do(bell, request)
+    except Stop:
+        return 0
+    except (UserError, DataError) as e:
+        bell.send(error=one_line(e))
+        return 2
+    except Exception as e:
+        bell.send(error=f'{type(e).__name__}: {one_line(e)}')
+        raise
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,85 @@
+"""The table of what is measured: the projects, and the work that a peer does as well.  No JAX here.
+
+A project is measured by its own run, `--config=full`, caught where it calls `loop.fit` (`projects.py`); so a new
+project needs no entry.  A pair is one piece of work done by us (`ours.py`) and by peers (`peers/`), with the ratio that
+is to be reached: the peer's wall time over ours, on a quiet machine, both sides compiled, at equal quality.
+"""
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+# what each project's run is told so that it gets to its first step sooner; none of it changes a step
+ARGV = {'level2_mnist': ['--config.baseline_rows=0'],
+        'level5_mini_gpt': ['--config.ngram=0', '--config.sample_every=0']}
+SOLVER = {'level1_house_prices': 1}     # of its calls of `spread.compile` the one to measure, from 0: the ridge's
+
+
+class Peer(NamedTuple):
+    """A module of `peers/` and what it is asked for, as `torch_mlp.resident`; target: ratio to reach, or None."""
+    name: str
+    target: float | None
+
+
+class Quality(NamedTuple):
+    """What both sides are asked for after the same number of steps, and how much worse ours may be; with several seeds
+    at least two standard errors of the difference."""
+    name: str
+    better: str         # 'higher' or 'lower'
+    margin: float
+
+
+class Pair(NamedTuple):
+    """`steps` in one repeat, `repeats` of them after one that is not counted; `sizes` is what both sides read."""
+    name: str
+    what: str
+    peers: tuple[Peer, ...]
+    unit: str
+    units_per_step: int
+    steps: int
+    repeats: int
+    quality: Quality
+    sizes: dict[str, Any]
+    data: str = ''      # a file that --data_dir must have
+    seeds: int = 1      # whose quality is compared, by their means; those beyond the first are not timed
+
+    def quick(self) -> 'Pair':
+        return self._replace(steps=max(1, self.steps // 4), repeats=3, seeds=1)
+
+
+def _ppo(envs: int, target: float, steps: int) -> Pair:
+    return Pair(f'ppo_{envs}', f'PPO on CartPole-v1, {envs} environments x 128 steps, 4 passes of 4 minibatches, '
+                'two hidden layers of 64 for each of policy and value', (Peer('sb3_ppo', target),), 'env_steps',
+                envs * 128, steps, 6, Quality('return', 'higher', 25.0),
+                {'n_envs': envs, 'horizon': 128, 'epochs': 4, 'minibatches': 4, 'rate': 1e-3, 'entropy': 0.01}, seeds=4)
+
+
+PAIRS = (
+    Pair('mnist_mlp', 'MLP 784-64-64-10, batch 64, Adam, epochs of 62 batches over mnist_5k',
+         (Peer('torch_mlp.dataloader', 4.0), Peer('torch_mlp.resident', 2.5)), 'examples', 64, 620, 7,
+         Quality('accuracy', 'higher', 0.015), {'hidden': (64, 64), 'batch': 64, 'rate': 1e-3}),
+    Pair('lenet', 'LeNet-5, batch 128, Adam, epochs of 31 batches over mnist_5k', (Peer('torch_lenet', 0.75),),
+         'examples', 128, 124, 7, Quality('accuracy', 'higher', 0.015), {'batch': 128, 'rate': 1e-3}),
+    Pair('gpt', 'GPT of 4 layers, width 128, 4 heads, 64 tokens, batch 12, AdamW, on the King James Bible',
+         (Peer('torch_gpt', 1.1),), 'tokens', 768, 25, 9, Quality('loss', 'lower', 0.05), {}),
+    _ppo(4, 15.0, 10), _ppo(16, 8.0, 8), _ppo(64, 5.0, 4),
+    Pair('gcn_cora', 'GCN of two layers (16, 7) on Cora, full batch, dropout 0.5, Adam with weight decay',
+         (Peer('pyg_gcn', 25.0),), 'nodes', 2708, 30, 7, Quality('accuracy', 'higher', 0.03),
+         {'hidden': 16, 'dropout': 0.5, 'rate': 0.01, 'decay': 5e-4}, 'cora.npz'),
+    Pair('ridge_cv', 'ridge on hprice2 with products of features, 10 folds x 200 penalties',
+         (Peer('sklearn_ridge', 20.0),), 'fits', 2000, 1, 5, Quality('r2', 'higher', 1e-3),
+         {'folds': 10, 'alphas': 200}),
+)
+
+
+def projects() -> list[str]:
+    """Every project of the repository."""
+    return sorted(p.parent.name for p in (ROOT / 'projects').glob('*/experiment.py'))
+
+
+def pair(name: str) -> Pair:
+    return next(p for p in PAIRS if p.name == name)
+
+
+def names() -> list[str]:
+    """What `--only` takes."""
+    return [*projects(), *(p.name for p in PAIRS)]
