@@ -75,7 +75,7 @@ def ppo(pair: Pair, data_dir: str) -> Side:
         if pair.seeds == 1:
             return last
         run, returns = jax.jit(train_fn(agent.task, total)), [last['return']]
-        for seed in range(1, pair.seeds):       # one program for all, one after another: the seeds' own times do not matter
+        for seed in range(1, pair.seeds):       # one program for all, in turn: untimed
             found = run(jax.random.key(seed))[1]['return']
             returns.append(float(jnp.sum(found.total[-pair.steps:]) / jnp.sum(found.weight[-pair.steps:])))
         return {'return': returns}
