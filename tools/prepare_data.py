@@ -24,7 +24,7 @@ DATA_DIR = flags.DEFINE_string('data_dir', None, "Folder that data sets live in;
 def prepare(name: str, data_dir: str | None) -> datasets.Dataset:
     """Prepare the set `name` under `data_dir` unless it can be loaded already, and load it.
 
-    Raises `DataError` for an unknown name, a folder left out, TensorFlow missing, a failed download, or a set that is
+    Raises `DataError` for an unknown name, a folder left out, a set that TFDS does not have, TensorFlow missing, a failed download, or a set that is
     there but damaged (it is not overwritten).
     """
     entry = datasets.DATASETS.get(name)
@@ -35,6 +35,8 @@ def prepare(name: str, data_dir: str | None) -> datasets.Dataset:
     try:
         entry.find(name, Path(data_dir))
     except DataError:
+        if name not in TFDS_NAMES:      # a file that is put there by hand, which the error says how to do
+            raise
         tfds_files.prepare(TFDS_NAMES[name], data_dir)
     return datasets.load(name, data_dir=data_dir)
 

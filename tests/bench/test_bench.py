@@ -108,7 +108,8 @@ def test_a_worker_that_fails_is_told_from_one_that_lacks_something(tmp_path):
     skipped, = suite.compared(workloads.pair('gcn_cora'), args, {})
     assert 'cora.npz is not in --data_dir' in skipped['skipped'] and skipped['target'] == 25
     with pytest.raises(pairs.Failed, match='no-such'):
-        pairs.ask({'do': 'side', 'pair': 'lenet', 'side': 'no-such', 'steps': 1, 'repeats': 1}, 'ready', {})
+        pairs.ask({'do': 'side', 'pair': 'lenet', 'side': 'no-such', 'steps': 1, 'repeats': 1, 'seeds': 1},
+                  'ready', {})
 
 
 def test_sides_take_turns_and_learn_as_much():

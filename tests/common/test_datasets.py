@@ -236,7 +236,10 @@ def test_prepare_of_an_embedded_set_only_loads_it():
 def test_tfds_knows_the_sets_that_prepare_asks_for(tmp_path):
     """The names are TFDS's, and its features are those that the fixture imitates."""
     import tensorflow_datasets as tfds
-    assert set(prepare_data.TFDS_NAMES) == {n for n, e in datasets.DATASETS.items() if not e.package}
+    by_hand = {'california_housing'}     # a csv that TFDS does not have; its error says where to put it
+    with pytest.raises(DataError, match='put the 1990 census table'):
+        prepare_data.prepare('california_housing', str(tmp_path))
+    assert set(prepare_data.TFDS_NAMES) | by_hand == {n for n, e in datasets.DATASETS.items() if not e.package}
     real = tfds.builder(prepare_data.TFDS_NAMES['mnist'], data_dir=str(tmp_path), file_format='array_record').info
     ours = tfds_builder(tmp_path, made_up()).info
     assert (real.name, str(real.version)) == (ours.name, str(ours.version)) == ('mnist', '3.0.1')

@@ -4,6 +4,7 @@ A product [m, k] x [k, n] is 2 m k n.  Its two gradients are as much each; the o
 Elementwise work is left out, but for what a formula says.  One device's share is this over the devices.
 """
 import itertools
+import math
 from collections.abc import Callable, Sequence
 
 
@@ -48,9 +49,30 @@ def ppo(c, features: int = 4, actions: int = 2) -> float:
     return seen + c.epochs * (dense(rows, actor) + dense(rows, critic))
 
 
-OF: dict[str, Callable] = {'level2_mnist': mnist, 'level5_mini_gpt': gpt, 'level6_cartpole': ppo}
+def links(c, data) -> float:
+    """A GCN on sparse features (rows of the kernel added up, and back), messages and loops over its edges, a product of
+    widths for each node, and the decoder on as many negatives as links."""
+    bag, (first, *_, last) = data['features'], c.features
+    edges = data['message'].shape[-1] + bag.shape[0]
+    encoder = 4.0 * len(bag.row) * first + 4.0 * edges * sum(c.features) + sum(
+        dense(bag.shape[0], pair, input_grad=True) for pair in itertools.pairwise(c.features))
+    decoder = (last, *c.decoder_hidden, 1) if c.decoder == 'mlp' else (last, 1)
+    return encoder + dense(2 * c.batch_size, decoder, input_grad=True)
 
 
-def of(name: str, config) -> float | None:
-    """FLOPs of a step; None where no formula is written down."""
-    return OF[name](config) if name in OF else None
+def ridge(c, data) -> float:
+    """For each fold: the Gram matrix of all products of features, its eigenvectors (9 p^3), and for each penalty the
+    coefficients and a prediction of every row."""
+    (_, x, *_), (train, _) = data
+    rows, p = len(x), math.comb(x.shape[1] + c.degree, c.degree) - 1
+    return len(train) * (2.0 * rows * p**2 + 9.0 * p**3 + c.alphas * (2.0 * p**2 + 2.0 * rows * p))
+
+
+OF: dict[str, Callable] = {
+    'level1_house_prices': ridge, 'level2_mnist': lambda c, _: mnist(c), 'level5_mini_gpt': lambda c, _: gpt(c),
+    'level6_cartpole': lambda c, _: ppo(c), 'level7_link_prediction': links}
+
+
+def of(name: str, config, data=None) -> float | None:
+    """FLOPs of a step, `data` being what it reads; None where no formula is written down."""
+    return OF[name](config, data) if name in OF else None

@@ -107,7 +107,8 @@ def stand_ins(seen: dict, budget: float) -> tuple[Callable, Callable]:
     took, until = [], []
 
     def fit(task, source, *, strategy, steps_per_call, key, **_):
-        seen.update(steps_per_call=steps_per_call, per_step=max(source.rows, 1), devices=strategy.devices, took=took)
+        seen.update(steps_per_call=steps_per_call, per_step=max(source.rows, 1), devices=strategy.devices, took=took,
+                    data=source.resident)
 
         def log(step, values, seconds):
             took.append(seconds / steps_per_call)
@@ -120,7 +121,8 @@ def stand_ins(seen: dict, budget: float) -> tuple[Callable, Callable]:
 
     def solve(strategy, fn, shared, split):
         problems = len(jax.tree.leaves(split)[0])
-        seen.update(steps_per_call=1, per_step=problems, devices=strategy.devices, took=took, unit='problems')
+        seen.update(steps_per_call=1, per_step=problems, devices=strategy.devices, took=took, unit='problems',
+                    data=(shared, split))
         spied = strategy._replace(compile=timed_compile(strategy.compile, seen))
         run = real_compile(spied, fn, shared, split)
         while not enough(took, until, budget):
@@ -146,7 +148,7 @@ def measure(request: dict) -> dict:
             'unit': unit, 'units_per_step': seen['per_step'] * count, 'units_per_s': seen['per_step'] * count / p50,
             'compile_s': {'cold': seen['cold'], 'warm': seen['warm']},
             'step_s': {'p10': p10, 'p50': p50, 'p90': p90, 'calls': len(took)},
-            'flops': {'analytic': flops.of(name, config), 'xla': seen['cost']['flops']},
+            'flops': {'analytic': flops.of(name, config, seen['data']), 'xla': seen['cost']['flops']},
             'bytes': seen['cost']['bytes'], 'peak_bytes': seen['cost']['peak_bytes']}
 
 

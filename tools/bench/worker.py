@@ -51,7 +51,8 @@ def tuned(peer, mode: str, pair: workloads.Pair, data_dir: str, single: bool) ->
     seconds, n = {}, max(1, pair.steps // 10)
     for i, choice in enumerate(choices):
         side = peer.build(pair, mode, data_dir, steps=pair.steps, **choice)
-        side.run(n)
+        if pair.steps > 1:
+            side.run(n)     # warm
         began = time.perf_counter()
         side.run(n)
         seconds[i] = (time.perf_counter() - began) / n
