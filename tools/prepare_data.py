@@ -24,8 +24,8 @@ DATA_DIR = flags.DEFINE_string('data_dir', None, "Folder that data sets live in;
 def prepare(name: str, data_dir: str | None) -> datasets.Dataset:
     """Prepare the set `name` under `data_dir` unless it can be loaded already, and load it.
 
-    Raises `DataError` for an unknown name, a folder left out, a set that TFDS does not have, TensorFlow missing, a failed download, or a set that is
-    there but damaged (it is not overwritten).
+    Raises `DataError` for an unknown name, a folder left out, a set that TFDS does not have, TensorFlow missing, a
+    failed download, or a set that is there but damaged (it is not overwritten).
     """
     entry = datasets.DATASETS.get(name)
     if entry is None or entry.package:
