@@ -69,7 +69,8 @@ def test_empty_prepared_folder_is_missing(tmp_path):
 @pytest.mark.parametrize('name, says', [('mnist5k', ', did you mean mnist_5k?'), ('minst', ', did you mean mnist?'),
                                         ('', ''), ('qqqqqqqqqq', '')])
 def test_unknown_name(name, says):
-    line = refused(lambda: datasets.load(name), f"unknown data set '{name}'{says}; fix: choose from mnist, mnist_5k")
+    known = ', '.join(sorted(datasets.DATASETS))
+    line = refused(lambda: datasets.load(name), f"unknown data set '{name}'{says}; fix: choose from {known}")
     assert ('did you mean' in line) == bool(says)
 
 
@@ -492,7 +493,7 @@ def test_prepare_without_tensorflow_is_one_line_and_exit_2(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize('flags, says', [
-    ([], 'unknown data set None; fix: choose from mnist, mnist_5k'),
+    ([], f'unknown data set None; fix: choose from {", ".join(sorted(datasets.DATASETS))}'),
     (['--name=minst'], "unknown data set 'minst', did you mean mnist?"),
     (['--name=mnist'], 'mnist: no folder given; fix: python -m tools.prepare_data --name=mnist --data_dir=FOLDER')])
 def test_prepare_with_wrong_flags(flags, says):
