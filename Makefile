@@ -12,6 +12,7 @@ PYTHONS ?= python3 python3.11 python3.12 python3.13
 WORKDIR ?= runs/mnist
 SEEDS ?= 5
 BENCH ?=
+WORKERS ?= 2
 PY := $(VENV)/bin/python
 FOR_RUN := $(VENV)/.installed-run
 FOR_TEST := $(VENV)/.installed-test
@@ -27,10 +28,10 @@ run: $(FOR_RUN)
 	$(PY) -m projects.level2_mnist.main --workdir=$(WORKDIR) --seeds=$(SEEDS)
 
 test: lint
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(WORKERS)
 
 test-slow: lint
-	$(PY) -m pytest -m ''
+	$(PY) -m pytest -n $(WORKERS) -m ''
 
 bench: $(FOR_BENCH)
 	$(PY) -m tools.bench $(BENCH)

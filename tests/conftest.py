@@ -1,5 +1,7 @@
 """Eight virtual CPU devices, a persistent compilation cache outside the repository, and no silent rank promotion."""
+import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -27,3 +29,38 @@ def shared_file():
             pytest.skip(f'shared/data/{name} is not here')
         return path
     return find
+
+
+PARITY = Path(__file__).parent / 'parity'
+LEDGERS = pytest.StashKey[list]()       # of every process: what it compared, and which files of tests/parity it knew
+STALE = pytest.StashKey[list]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    node.config.stash.setdefault(LEDGERS, []).append(getattr(node, 'workeroutput', {}).get('parity'))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    """A whole run of the parity tests, in one process or several, must have measured what docs/data/parity.json says."""
+    rows = getattr(sys.modules.get('parity_ledger'), 'ROWS', [])
+    mine = {'rows': rows, 'files': sorted({i.path.name for i in session.items if i.path.parent == PARITY})}
+    if hasattr(session.config, 'workeroutput'):
+        session.config.workeroutput['parity'] = mine
+        return
+    ledgers = session.config.stash.get(LEDGERS, [mine])
+    whole = sorted(p.name for p in PARITY.glob('test_*.py'))
+    if session.testsfailed or not all(ledger and ledger['files'] == whole for ledger in ledgers):
+        return
+    from tools import make_docs
+    written = json.loads(make_docs.DATA.read_text(encoding='utf-8'))
+    session.config.stash[STALE] = lines = make_docs.stale(sum((led['rows'] for led in ledgers), []), written)
+    if lines:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if lines := config.stash.get(STALE, []):
+        terminalreporter.section('docs/parity.md is stale', red=True)
+        terminalreporter.write_line('\n'.join(lines))

@@ -55,9 +55,9 @@ def test_run_installs_once_and_again_when_pyproject_changes(make, venv):
 
 def test_test_lints_and_then_tests(make, venv):
     lint = ['-m ruff check .', '-m tools.check_layout']
-    assert make('test')[:2] == (0, [*INSTALL, '-m pip install -q -e .[test]', *lint, '-m pytest'])
-    assert make('test')[:2] == (0, [*lint, '-m pytest'])
-    assert make('test-slow')[:2] == (0, [*lint, '-m pytest -m '])
+    assert make('test')[:2] == (0, [*INSTALL, '-m pip install -q -e .[test]', *lint, '-m pytest -n 2'])
+    assert make('test')[:2] == (0, [*lint, '-m pytest -n 2'])
+    assert make('test-slow')[:2] == (0, [*lint, '-m pytest -n 2 -m '])
     assert make('run')[:2] == (0, [RUN])        # the test peers include what a run needs
 
 

@@ -6,7 +6,10 @@ import os
 import jax
 import numpy as np
 
-ROWS: list[dict] = []     # what this session compared
+if __name__ != 'parity_ledger':     # a second copy of this module would keep a ledger that nobody reads
+    raise ImportError(f'expected `from parity_ledger import ...`; got it as {__name__}')
+
+ROWS: list[dict] = []     # what this process compared; tests/conftest.py joins those of all workers
 
 
 def compare(component, peer, quantity, ours, theirs, gate, *, relative=False):

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from parity_ledger import compare
 
 from levels.level6_reinforcement.envs import env as envs
 from levels.level6_reinforcement.envs import gymnax_env
-from tests.parity.parity_ledger import compare
 
 N = 2000
 ENV = gymnax_env.make('CartPole-v1')

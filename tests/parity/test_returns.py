@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from parity_ledger import compare
 
 from levels.level6_reinforcement import returns
-from tests.parity.parity_ledger import compare
 
 T, GAMMA, LAM = 37, 0.97, 0.9
 PEER = 'hand-split NumPy float64'
