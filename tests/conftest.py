@@ -43,7 +43,7 @@ def pytest_testnodedown(node, error):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session):
-    """A whole run of the parity tests, in one process or several, must have measured what docs/data/parity.json says."""
+    """A whole run of the parity tests, in one process or several, has measured what docs/data/parity.json says."""
     rows = getattr(sys.modules.get('parity_ledger'), 'ROWS', [])
     mine = {'rows': rows, 'files': sorted({i.path.name for i in session.items if i.path.parent == PARITY})}
     if hasattr(session.config, 'workeroutput'):
@@ -55,7 +55,7 @@ def pytest_sessionfinish(session):
         return
     from tools import make_docs
     written = json.loads(make_docs.DATA.read_text(encoding='utf-8'))
-    session.config.stash[STALE] = lines = make_docs.stale(sum((led['rows'] for led in ledgers), []), written)
+    session.config.stash[STALE] = lines = make_docs.stale([row for ledger in ledgers for row in ledger['rows']], written)
     if lines:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

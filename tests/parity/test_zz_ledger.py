@@ -1,4 +1,4 @@
-"""docs/parity.md is what docs/data/parity.json says; that those are what the tests measure, tests/conftest.py checks."""
+"""docs/parity.md is what docs/data/parity.json says; tests/conftest.py compares that with what the tests measure."""
 import copy
 import json
 
