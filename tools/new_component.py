@@ -70,7 +70,7 @@ def level_of(args, levels: list[dict]) -> dict:
     number = scaffold.one_of('level', args.level, numbers, f'docs/roadmap.toml, which has {", ".join(numbers)}')
     scaffold.one_of('kind', args.kind, KINDS, f'docs/contracts.md: {", ".join(KINDS)}')
     if args.kind == 'scikit-learn face':
-        raise UsageError('kind: a scikit-learn face is a class in levels/level1_classical/sklearn_api.py; add it there')
+        raise UsageError('kind: a scikit-learn face is a class in levels/level1_classical/sklearn_api/; add it there')
     level = levels[numbers.index(number)]
     scaffold.one_of('topic', args.topic, [t for each in levels for t in each['topics']], 'docs/roadmap.toml')
     if args.topic not in level['topics']:

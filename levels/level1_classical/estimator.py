@@ -27,7 +27,9 @@ class Estimator(NamedTuple):
 
     fit(key, X [rows, features], y=None [rows, *targets], weight=None [rows]) -> State, a NamedTuple of arrays
     predict(state, X) -> [rows, *targets], or labels;  transform(state, X) -> [rows, k];  proba(state, X) ->
-    [rows, classes];  score(state, X, y=None, weight=None) -> a number, better when larger.
+    [rows, classes];  score(state, X, y=None, weight=None) -> a number, better when larger;  decision(state, X) ->
+    margins, [rows] for two classes, else [rows, classes];  inverse(state, Z) -> X, undoing transform.
+    Classifiers have a static `n_classes=2`, labels are 0 ... n_classes - 1, and predict gives int32.
     Weight 2 means a row that is there twice, weight 0 one that is not there.
     """
 
@@ -36,6 +38,8 @@ class Estimator(NamedTuple):
     transform: Callable[[PyTree, Array], Array] | None = None
     proba: Callable[[PyTree, Array], Array] | None = None
     score: Callable[..., Array] | None = None
+    decision: Callable[[PyTree, Array], Array] | None = None
+    inverse: Callable[[PyTree, Array], Array] | None = None
 
 
 def exact(fn: Callable) -> Callable:
@@ -104,6 +108,21 @@ def rows(X: Any, y: Any = None, weight: Any = None, *, need_y: bool = True, allo
     if concrete(weight) and not holds(lambda: jnp.isfinite(weight).all() & (weight >= 0).all() & (weight > 0).any()):
         raise ValueError('weight: expected finite numbers >= 0 that are not all zero')
     return X, y, weight
+
+
+def labelled(X: Any, y: Any, weight: Any = None, *, n_classes: int, allow_nan: bool = False):
+    """(X, y, weight) as `rows` gives them, y as int32 classes.
+
+    Errors: ValueError for what `rows` refuses, y that is not [rows], and y that is no whole number from 0 to
+        n_classes - 1 in a row that has weight.
+    """
+    X, y, weight = rows(X, y, weight, allow_nan=allow_nan)
+    if y.ndim != 1:
+        raise ValueError(f'y: expected classes [{len(X)}], found shape {y.shape}')
+    odd = lambda: jnp.any((weight > 0) & ((y != jnp.round(y)) | (y < 0) | (y >= n_classes)))
+    if concrete(y, weight) and holds(odd):
+        raise ValueError(f'y: expected classes 0 to {n_classes - 1}, found others')
+    return X, jnp.clip(y.astype(jnp.int32), 0, n_classes - 1), weight
 
 
 def hyper(name: str, value: Any, low: float, high: float = np.inf, *, open_low: bool = False) -> Any:
