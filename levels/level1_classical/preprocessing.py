@@ -158,4 +158,4 @@ def chain(*steps: Estimator) -> Estimator:
         return tuple(states)
 
     after = lambda fn: None if fn is None else lambda state, X, *more: fn(state[-1], through(state, X), *more)
-    return Estimator(fit, *(after(fn) for fn in last[1:]))
+    return Estimator(fit, *(after(fn) for fn in last[1:7]))     # rows in parts would change what comes before

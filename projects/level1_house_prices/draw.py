@@ -30,11 +30,12 @@ def slices(c, train: dict, guess: np.ndarray) -> list[dict]:
     return rows
 
 
-def everything(run: Run, dataset, found: dict, rmse: dict, rows: list[dict]) -> None:
+def everything(run: Run, dataset, found: dict, rmse: dict, r2: dict, rows: list[dict]) -> None:
     """Writes the four pictures, of the first seed."""
     c = run.config
-    for name, figure in (('path', path(c, dataset.train)), ('cv', curves(c, found, rmse)),
-                         ('predicted', predicted(c, dataset.train['price'], found)), ('slices', sliced(c, rows))):
+    figures = {'path': path(c, dataset.train), 'cv': curves(c, found, rmse), 'slices': sliced(c, rows),
+               'predicted': predicted(c, dataset.train['price'], found, rmse, r2)}
+    for name, figure in figures.items():
         plots.save(figure, run.plots / f'{name}.png')
 
 
@@ -75,12 +76,13 @@ def curves(c, found: dict, rmse: dict) -> Figure:
     axes = figure.subplots(1, 2, sharey=True)
     for ax, name in zip(axes, ('ridge', 'lasso')):
         m = found[name]
-        ax.plot(m.alphas, m.inner.mean(0), color=COLORS[name], label='mean over outer folds')
-        ax.fill_between(m.alphas, m.inner.min(0), m.inner.max(0), color=COLORS[name], alpha=0.2, lw=0,
+        alphas, inner = m.points['alpha'], np.sqrt(-m.inner)
+        ax.plot(alphas, inner.mean(0), color=COLORS[name], label='mean over outer folds')
+        ax.fill_between(alphas, inner.min(0), inner.max(0), color=COLORS[name], alpha=0.2, lw=0,
                         label='their range')
-        ax.plot(m.alphas[m.chosen], m.inner[np.arange(len(m.chosen)), m.chosen], 'o', ms=4, color='0.2',
+        ax.plot(alphas[m.chosen], inner[np.arange(len(m.chosen)), m.chosen], 'o', ms=4, color='0.2',
                 label='choice of each outer fold')
-        ax.axhline(found['ols'].inner.mean(), color='0.45', ls='--', lw=1, label='least squares, no products')
+        ax.axhline(np.sqrt(-found['ols'].inner).mean(), color='0.45', ls='--', lw=1, label='least squares, no products')
         ax.axhline(rmse['mean'].mean(), color='0.45', ls=':', lw=1, label='mean predictor')
         ax.set(xscale='log', xlabel='penalty alpha', title=TITLES[name])
         ax.grid(alpha=0.25)
@@ -90,7 +92,7 @@ def curves(c, found: dict, rmse: dict) -> Figure:
     return figure
 
 
-def predicted(c, price: np.ndarray, found: dict) -> Figure:
+def predicted(c, price: np.ndarray, found: dict, rmse: dict, r2: dict) -> Figure:
     """Out-of-fold predictions against the truth, and what they miss."""
     figure = Figure(figsize=(12, 7.2), layout='constrained')
     axes = figure.subplots(2, 3, sharex='row', sharey='row')
@@ -99,7 +101,7 @@ def predicted(c, price: np.ndarray, found: dict) -> Figure:
         top.scatter(price, guess, s=size, alpha=0.4, color=COLORS[name], lw=0)
         ends = [price.min(), price.max()]
         top.plot(ends, ends, color='0.3', lw=0.8)
-        top.set(title=f'{TITLES[name]}: R2 {m.r2.mean():.3f}, RMSE {m.rmse.mean():.2f} (means over folds)',
+        top.set(title=f'{TITLES[name]}: R2 {r2[name].mean():.3f}, RMSE {rmse[name].mean():.2f} (means over folds)',
                 xlabel='true price (1000 $)')
         top.title.set_fontsize(9)
         below.scatter(guess, guess - price, s=size, alpha=0.4, color=COLORS[name], lw=0)

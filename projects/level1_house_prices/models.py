@@ -4,22 +4,16 @@ A model is fitted with a fold's weights (0 for rows that it must not see), its m
 is tested can not leak into what is learned.
 """
 import functools
-import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from common import folder, trees
-from common.errors import DataError
-from levels.level1_classical import sklearn_api
+from levels.level1_classical import sklearn_api, study
 from levels.level1_classical.estimator import Estimator
 from levels.level1_classical.preprocessing import chain, clipper, imputer, polynomial, scaler
 from levels.level1_classical.regression.lasso import lasso
@@ -31,9 +25,14 @@ SHARE = 0.005       # of each column, at either end, that is brought back to the
 
 
 def grid(name: str, count: int) -> dict[str, np.ndarray]:
-    """The penalties that are tried. Least squares has none: its one point says so."""
+    """The penalties that are tried.  Least squares has none."""
     ranges = {'ridge': (-2, 4), 'lasso': (-2.5, 1)}
-    return {'alpha': np.logspace(*ranges[name], count)} if name in ranges else {'alpha': np.ones(1)}
+    return {'alpha': np.logspace(*ranges[name], count)} if name in ranges else {}
+
+
+def recipe(name: str, count: int, degree: int, tol: float) -> study.Recipe:
+    """A model with the penalties that are tried."""
+    return study.Recipe(maker(name, degree, tol), grid(name, count))
 
 
 @functools.lru_cache
@@ -72,27 +71,8 @@ def pipeline(name: str, degree: int, tol: float):
     return steps, f'{steps.steps[-1][0]}__alpha'
 
 
-def save(path: Path, state, about: dict) -> Path:
-    """Writes a fitted model as safetensors, with what it is in the header, in one move."""
-    leaves = {k: np.array(v, order='C') for k, v in trees.named_leaves(trees.to_host(state)).items()}
-    tmp = path.with_name(path.name + '.tmp')
-    save_file(leaves, tmp, {'about': json.dumps(folder.plain(about), sort_keys=True)})
-    tmp.replace(path)
-    return path
-
-
 def load(path: Path):
     """(predict, about) of a saved model; predict takes X [rows, features].  DataError if it is no such model."""
-    try:
-        with safe_open(path, 'np') as file:
-            about = json.loads(file.metadata()['about'])
-            leaves = {name: file.get_tensor(name) for name in file.keys()}      # noqa: SIM118
-        model = maker(about['model'], about['degree'], about['tol'])(about['alpha'])
-        shape = (3, len(about['features']))
-        empty = jax.eval_shape(model.fit, jax.random.key(0), jnp.zeros(shape), jnp.zeros(3), jnp.ones(3))
-        if lines := trees.difference(trees.signature(empty), trees.signature(leaves)):
-            raise ValueError(lines[0])
-        state = trees.map_named(lambda name, leaf: leaves[name], empty)
-    except Exception as error:      # safetensors raises its own kinds, and a header may be anything
-        raise DataError(f'{path}: not a model of this project ({error}); fix: train it again') from error
+    make = lambda about: recipe(about['model'], 1, about['degree'], about['tol']).make(**about['best'])
+    model, state, about = study.load(path, make)
     return jax.jit(functools.partial(model.predict, state)), about

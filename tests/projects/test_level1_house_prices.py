@@ -66,7 +66,7 @@ def test_every_strategy_gives_the_same_numbers(smoke, tmp_path, flags):
     """3 outer and 6 inner folds over 2 and 4 devices: shares that do not come out even."""
     finish(tmp_path, '--config=smoke', '--seeds=2', *flags)
     ours, theirs = result(tmp_path), result(smoke)
-    assert ours['alphas'] == theirs['alphas']
+    assert ours['best'] == theirs['best']
     for name, metric in theirs['metrics'].items():
         assert np.allclose(ours['metrics'][name]['values'], metric['values'], rtol=1e-4), name
 
@@ -105,7 +105,7 @@ def test_nothing_of_a_test_fold_reaches_what_is_fitted(name):
 def test_scikit_learn_s_pipeline_gives_the_same_scores(name):
     train = datasets.load('hprice2').train
     x, y = train['x'][:150].astype(np.float64), train['price'][:150].astype(np.float64)
-    grid = {'alpha': models.grid(name, 3)['alpha'][1:]}
+    grid = {'alpha': models.grid(name, 3).get('alpha', np.ones(2))[1:]}
     folds = ms.splits('kfold', x, n_splits=3, shuffle=True, random_state=0)
     pairs = [(np.flatnonzero(a), np.flatnonzero(b)) for a, b in zip(*folds)]
     pipeline, penalty = models.pipeline(name, 2, 1e-6)
