@@ -10,8 +10,8 @@ and benchmarks iterate over the join. A row is written by hand beside the code i
 
 from typing import NamedTuple
 
-# The contracts of design.md section 4, and 'op': a pure array function (convolution, pooling) with no state and no
-# hyperparameters to bind, for which none of the other contracts means anything.
+# The contracts of design.md section 4, and two for what none of them fits. 'op': a pure array function (convolution,
+# pooling) with no state and no hyperparameters to bind; 'lesson': exercises that check themselves (Python to Git).
 KINDS = (
     'estimator',
     'scikit-learn face',
@@ -23,6 +23,7 @@ KINDS = (
     'gnn layer',
     'generative',
     'op',
+    'lesson',
 )
 
 

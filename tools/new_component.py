@@ -16,6 +16,7 @@ from tools import scaffold
 
 CLASSES = ('linen module', 'cell', 'gnn layer')         # the others are functions
 NEEDS = {'estimator': 1, 'cell': 4, 'rl agent': 6, 'gnn layer': 7, 'generative': 7}     # where their contract lives
+BY_HAND = {'scikit-learn face': 'levels/level1_classical/sklearn_api/', 'lesson': 'levels/level0_foundations/lessons/'}
 FOLDERS = {'gnn layer': 'graphs', 'generative': 'generative'}
 PACKAGE = '''"""Level {number}, {title}: TODO name what is here.
 
@@ -45,7 +46,7 @@ def parse(argv: list[str]):
     parser = scaffold.Parser('tools.new_component', __doc__)
     parser.add_argument('--level', required=True, help='0 to 7')
     parser.add_argument('--name', required=True, help='as in highway or HighwayNet')
-    parser.add_argument('--kind', required=True, help=', '.join(k for k in KINDS if k != 'scikit-learn face'))
+    parser.add_argument('--kind', required=True, help=', '.join(k for k in KINDS if k not in BY_HAND))
     parser.add_argument('--topic', required=True, help='as docs/roadmap.toml writes it')
     parser.add_argument('--folder', default='', help='a package of the level that the file goes into, as in regression')
     parser.add_argument('--oracle', default='TODO the peer', help='the peer, as in torch.nn.Linear')
@@ -69,8 +70,8 @@ def level_of(args, levels: list[dict]) -> dict:
     numbers = [str(level['number']) for level in levels]
     number = scaffold.one_of('level', args.level, numbers, f'docs/roadmap.toml, which has {", ".join(numbers)}')
     scaffold.one_of('kind', args.kind, KINDS, f'docs/contracts.md: {", ".join(KINDS)}')
-    if args.kind == 'scikit-learn face':
-        raise UsageError('kind: a scikit-learn face is a class in levels/level1_classical/sklearn_api/; add it there')
+    if args.kind in BY_HAND:
+        raise UsageError(f'kind: {args.kind}: there is no template; add it in {BY_HAND[args.kind]}')
     level = levels[numbers.index(number)]
     scaffold.one_of('topic', args.topic, [t for each in levels for t in each['topics']], 'docs/roadmap.toml')
     if args.topic not in level['topics']:

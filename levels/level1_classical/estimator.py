@@ -28,7 +28,8 @@ class Estimator(NamedTuple):
     fit(key, X [rows, features], y=None [rows, *targets], weight=None [rows]) -> State, a NamedTuple of arrays
     predict(state, X) -> [rows, *targets], or labels;  transform(state, X) -> [rows, k];  proba(state, X) ->
     [rows, classes];  score(state, X, y=None, weight=None) -> a number, better when larger;  decision(state, X) ->
-    margins, [rows] for two classes, else [rows, classes];  inverse(state, Z) -> X, undoing transform.
+    margins, [rows] for two classes, else [rows, classes];  inverse(state, Z) -> X, undoing transform;  start(features,
+    dtype) -> the state before any row, and update(state, X, y, weight) -> State, which has seen these rows as well.
     Classifiers have a static `n_classes=2`, labels are 0 ... n_classes - 1, and predict gives int32.
     Weight 2 means a row that is there twice, weight 0 one that is not there.
     """
@@ -40,6 +41,8 @@ class Estimator(NamedTuple):
     score: Callable[..., Array] | None = None
     decision: Callable[[PyTree, Array], Array] | None = None
     inverse: Callable[[PyTree, Array], Array] | None = None
+    start: Callable[..., PyTree] | None = None
+    update: Callable[..., PyTree] | None = None
 
 
 def exact(fn: Callable) -> Callable:

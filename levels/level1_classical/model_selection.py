@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float
 from scipy import stats
 from sklearn import model_selection as theirs
 
-from levels.level1_classical import metrics
+from levels.level1_classical import metrics, metrics_labels, metrics_scores
 from levels.level1_classical.estimator import Estimator, choice, exact, floats, hyper, rows
 
 SPLITTERS = {
@@ -36,6 +36,11 @@ METRICS: dict[str, Callable[..., Array]] = {
     'neg_mse': lambda y, p, **kw: -metrics.mse(y, p, **kw),
     'neg_rmse': lambda y, p, **kw: -metrics.rmse(y, p, **kw),
     'neg_mae': lambda y, p, **kw: -metrics.mae(y, p, **kw),
+}
+OF_CLASSES: dict[str, tuple[str, Callable[..., Array]]] = {     # of what a classifier says, by which method
+    'accuracy': ('predict', metrics_labels.accuracy),
+    'f1': ('predict', metrics_labels.f_beta),                   # of class 1, of two
+    'neg_log_loss': ('proba', lambda y, p, **kw: -metrics_scores.log_loss(y, p, **kw)),
 }
 
 
@@ -109,12 +114,14 @@ def search(make: Callable[..., Estimator], metric: str = 'r2', *, in_turn: bool 
     What does not depend on the hyperparameters (scalers, Gram matrices, decompositions) vmap computes once for a fold.
     in_turn: one after the other in the same program, for models whose memory would not go as often as there are folds.
     """
-    measure = METRICS[choice('metric', metric, METRICS)]
+    measured = {name: ('predict', fn) for name, fn in METRICS.items()} | OF_CLASSES
+    method, measure = measured[choice('metric', metric, measured)]
 
     def one(key, X, y, weight, train, test, point):
         model = make(**point)
         state = model.fit(key, X, y, weight * train)
-        return measure(y, model.predict(state, X), weight=weight * test)
+        target = y.astype(jnp.int32) if metric in OF_CLASSES else y
+        return measure(target, getattr(model, method)(state, X), weight=weight * test)
 
     if in_turn:
         def turns(key, X, y, weight, train, test, points):

@@ -3,6 +3,11 @@ from itertools import pairwise
 
 import estimator_cases_clusters
 import estimator_cases_linear
+import estimator_cases_maps
+import estimator_cases_neighbours
+import estimator_cases_probabilistic
+import estimator_cases_trees
+import estimator_cases_unsupervised
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +16,11 @@ from estimator_case import KEY, WEIGHT, N
 
 from levels.catalogue import load, members
 
-CASES = estimator_cases_linear.CASES | estimator_cases_clusters.CASES
+CASES = estimator_cases_linear.CASES | estimator_cases_clusters.CASES | estimator_cases_unsupervised.CASES
+CASES |= estimator_cases_maps.CASES
+CASES |= estimator_cases_trees.CASES
+CASES |= estimator_cases_neighbours.CASES
+CASES |= estimator_cases_probabilistic.CASES
 
 
 def build(row, **more):
@@ -189,6 +198,6 @@ def test_every_pair_ran(request):
     """Must stand last.  Where a selection (-k) left some out, those that were selected must have run."""
     assert {row.name for row in members(kind='estimator')} == set(CASES)
     assert len(PAIRS) == len(CASES) * len(LAWS)
-    assert len(PAIRS) == 48
+    assert len(PAIRS) == 248
     selected = [i for i in request.session.items if i.module is request.module and i.originalname == 'test_law']
     assert len(RAN) == len(selected)

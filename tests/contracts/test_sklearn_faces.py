@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import has_fit_parameter
 
 from levels.catalogue import load, members
 from levels.level1_classical import model_selection as ms
@@ -47,7 +48,8 @@ def test_check_estimator(row):
     assert {r['check_name'] for r in done if r['status'] == 'xfail'} == set(DEVIATIONS.get(row.name, ()))
     assert {r['check_name'] for r in done if r['status'] == 'skipped'} <= {'check_array_api_input'}
     RAN[row.name] = sum(r['status'] == 'passed' for r in done)
-    assert RAN[row.name] >= 50
+    # weights have checks of their own, and so has transform, which TSNE lacks
+    assert RAN[row.name] >= (50 if has_fit_parameter(load(row), 'sample_weight') else 40 if row.name == 'TSNE' else 45)
 
 
 def test_every_estimator_has_one_face_and_every_face_is_in_the_catalogue():
@@ -57,7 +59,8 @@ def test_every_estimator_has_one_face_and_every_face_is_in_the_catalogue():
     assert {'KMeans', 'MiniBatchKMeans'} <= {n for n, _ in all_estimators('cluster')}
     assert {'ElasticNet', 'Lasso', 'OLS', 'Ridge'} <= {n for n, _ in all_estimators('regressor')}
     kinds = [{n for n, _ in all_estimators(k)} for k in ('classifier', 'regressor', 'cluster', 'transformer')]
-    assert set.union(*kinds) == {name for name, _ in listed} and not kinds[0] & kinds[1]
+    # as scikit-learn's own, TSNE is of no kind: it has neither predict nor transform
+    assert set.union(*kinds) == {name for name, _ in listed if name != 'TSNE'} and not kinds[0] & kinds[1]
     with pytest.raises(ValueError, match='type_filter: expected one of classifier'):
         all_estimators('classifiers')
     for _, cls in listed:       # parameters are the factory's, with its defaults

@@ -79,7 +79,7 @@ def tree(tmp_path_factory):
 
 
 def test_there_is_a_template_of_every_kind():
-    assert {kind for _, _, kind, _ in MADE} == set(KINDS) - {'scikit-learn face'}
+    assert {kind for _, _, kind, _ in MADE} == set(KINDS) - set(new_component.BY_HAND)
     assert set(scaffold.sections('components.txt')) == {k + s for _, _, k, _ in MADE for s in ('', ' test')}
 
 
@@ -180,6 +180,7 @@ GOOD = {'level': 3, 'name': 'probe', 'kind': 'op', 'topic': 'Pooling Layers'}
     ({'topic': 'gan'}, 'did you mean GANs?'), ({'topic': 'PCA'}, 'did you mean PCA (Principal Component Analysis)?'),
     ({'topic': 'GANs'}, "level: 'GANs' is a topic of level 7, did you mean --level=7?"),
     ({'kind': 'Linen modul'}, 'did you mean linen module?'), ({'kind': 'scikit-learn face'}, 'sklearn_api/'),
+    ({'kind': 'lesson'}, 'level0_foundations/lessons/'),
     ({'level': 33}, "level: '33' is not in docs/roadmap.toml, which has 0, 1, 2, 3, 4, 5, 6, 7, did you mean 3?"),
     ({'kind': 'gnn layer'}, 'kind: gnn layer needs level 7, which level 3 may not import'),
     ({'name': '2probe'}, 'name: expected a Python name'), ({'name': 'lambda'}, 'name: expected a Python name'),

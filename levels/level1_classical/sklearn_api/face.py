@@ -43,6 +43,8 @@ class Face(BaseEstimator):
 
     _factory: Callable
     _hidden: tuple[str, ...] = ()       # parameters of the factory that follow from the data
+    _static: tuple[str, ...] = ()       # numbers that shapes depend on: each value has a program of its own
+    _finite: bool | str = True          # 'allow-nan' where NaN in X are missing values
     _random = False     # whether it has a random_state
     _pads = True        # whether rows of weight 0 can stand below; a method without weights is compiled for each size
 
@@ -64,7 +66,9 @@ class Face(BaseEstimator):
             if name in given:
                 continue
             value = getattr(self, name)
-            if isinstance(rule.default, float) or not isinstance(value, str | int | None):
+            if name in self._static:
+                fixed.append((name, value))
+            elif isinstance(rule.default, float) or not isinstance(value, str | int | None):
                 numbers[name] = jnp.asarray(value, float)
             else:
                 fixed.append((name, value))
@@ -90,7 +94,7 @@ class Face(BaseEstimator):
 
     def _apply(self, method: str, X):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=TYPES, reset=False)
+        X = validate_data(self, X, dtype=TYPES, reset=False, ensure_all_finite=self._finite)
         return self._call(method, self.state_, X)[:len(X)]
 
 
@@ -117,7 +121,7 @@ class RegressorFace(RegressorMixin, Face):
     """The regressions with one target."""
 
     def fit(self, X, y, sample_weight=None):
-        X, y = validate_data(self, X, y, dtype=TYPES, y_numeric=True)
+        X, y = validate_data(self, X, y, dtype=TYPES, y_numeric=True, ensure_all_finite=self._finite)
         return self._fit(X, y.astype(X.dtype), sample_weight)
 
     def predict(self, X):
@@ -145,7 +149,7 @@ class ClassifierFace(ClassifierMixin, Face):
         return given | ({'class_weight': None} if hasattr(self, 'class_weight') else {})
 
     def fit(self, X, y, sample_weight=None):
-        X, y = validate_data(self, X, y, dtype=TYPES)
+        X, y = validate_data(self, X, y, dtype=TYPES, ensure_all_finite=self._finite)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -156,7 +160,8 @@ class ClassifierFace(ClassifierMixin, Face):
         return self._fit(X, codes.astype(np.int32), sample_weight)
 
     def predict(self, X):
-        return self.classes_[self._apply('predict', X)]
+        codes = self._apply('predict', X)       # which says so if there was no fit yet
+        return self.classes_[codes]
 
     @available_if(_has('proba'))
     def predict_proba(self, X):

@@ -1,0 +1,1 @@
+"""Probability: distributions, moments, Bayes' rule, maximum likelihood."""

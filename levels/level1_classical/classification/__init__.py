@@ -1,0 +1,1 @@
+"""Classification: labels from features."""
