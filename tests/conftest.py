@@ -12,6 +12,7 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '0')
 
 import jax  # noqa: E402
+import psutil  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
@@ -29,6 +30,13 @@ def shared_file():
             pytest.skip(f'shared/data/{name} is not here')
         return path
     return find
+
+
+@pytest.fixture(scope='module', autouse=True)
+def bounded_memory():
+    """What earlier files compiled is dropped once it fills the memory; a whole run would keep gigabytes of it."""
+    if psutil.Process().memory_info().rss > 3 * 2**30:
+        jax.clear_caches()
 
 
 PARITY = Path(__file__).parent / 'parity'

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 PyTree = Any
+CHUNK = 4096        # rows that `summed` takes at a time
 
 
 class Estimator(NamedTuple):
@@ -145,11 +146,25 @@ def choice(name: str, value: str, choices: Any) -> str:
     return value
 
 
+def summed(fn: Callable, *arrays: Array) -> PyTree:
+    """fn(*arrays), a tree of sums over rows.  On a CPU some rows at a time, whose sums are added: what fn makes of them
+    stays in a cache."""
+    n = len(arrays[0])
+    if n < 2 * CHUNK or jax.default_backend() != 'cpu':
+        return fn(*arrays)
+    whole = n // CHUNK
+    add = lambda total, part: jax.tree.map(jnp.add, total, fn(*part))
+    part = lambda i: [jax.lax.dynamic_slice_in_dim(a, i * CHUNK, CHUNK) for a in arrays]
+    start = fn(*(a[whole * CHUNK:] for a in arrays)) if n % CHUNK else jax.tree.map(
+        lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(fn, *part(0)))
+    return jax.lax.fori_loop(0, whole, lambda i, total: add(total, part(i)), start)
+
+
 def weighted_mean(x: Float[Array, 'rows k'], weight: Float[Array, ' rows']) -> Float[Array, ' k']:
     """The mean of the rows, corrected once: of numbers far from zero the first mean is off by their rounding."""
     total = jnp.sum(weight)
-    first = weight @ x / total
-    return first + weight @ (x - first[None]) / total
+    first = summed(lambda w, x: w @ x, weight, x) / total
+    return first + summed(lambda w, x: w @ (x - first[None]), weight, x) / total
 
 
 def centred(X, y, weight, fit_intercept: bool = True):

@@ -107,12 +107,13 @@ def points(grid: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {n: v.reshape(-1) for n, v in zip(names, values)}
 
 
-def search(make: Callable[..., Estimator], metric: str = 'r2', *, in_turn: bool = False) -> Callable[..., Array]:
+def search(make: Callable[..., Estimator], metric: str = 'r2', *, in_turn: bool | str = False) -> Callable[..., Array]:
     """(key, X, y, weight, train, test, points) -> scores [folds, points], the pure function within `grid_search`.
 
     Training on a fold is fitting with the weights of the other rows at 0, so any estimator that honours weights does.
     What does not depend on the hyperparameters (scalers, Gram matrices, decompositions) vmap computes once for a fold.
     in_turn: one after the other in the same program, for models whose memory would not go as often as there are folds.
+        'folds': the points of a fold at once, so that they share what does not depend on them.
     """
     measured = {name: ('predict', fn) for name, fn in METRICS.items()} | OF_CLASSES
     method, measure = measured[choice('metric', metric, measured)]
@@ -125,7 +126,8 @@ def search(make: Callable[..., Estimator], metric: str = 'r2', *, in_turn: bool 
 
     if in_turn:
         def turns(key, X, y, weight, train, test, points):
-            fold = lambda f: jax.lax.map(lambda point: one(key, X, y, weight, *f, point), points)
+            every = (lambda fn, at: jax.vmap(fn)(at)) if in_turn == 'folds' else jax.lax.map
+            fold = lambda f: every(lambda point: one(key, X, y, weight, *f, point), points)
             return jax.lax.map(fold, (train, test))
         return turns
     over_points = jax.vmap(one, (None, None, None, None, None, None, 0))

@@ -1,4 +1,4 @@
-"""What comes before a model, as estimators: filling gaps, clipping, scaling, polynomials; and chains of them.
+"""What comes before a model, as estimators: filling gaps, clipping, scaling, polynomials; chains of them; fewer rows.
 
 Their `fit` honours weights, so a fold is a vector of zeros and ones: rows of weight 0 have no part in any mean or
 scale, and nothing of them can leak.
@@ -129,6 +129,31 @@ def polynomial(*, degree: int = 2) -> Estimator:
                           for of in itertools.combinations_with_replacement(range(X.shape[1]), n)], 1)
 
     return Estimator(lambda key, X, y=None, weight=None: Nothing(), transform=transform)
+
+
+def thinned(model: Estimator, *, rows: int) -> Estimator:
+    """The model fitted on a random part of the rows, for methods whose time or memory grows with rows squared.
+
+    Formula: fit(X[s], y[s]), s the `rows` rows that a random order of those with weight puts first; all if there are
+        no more.  Paper: none.
+    Shapes: those of the model, with `rows` rows where its state has rows.  Errors: ValueError for rows < 1.
+    Example:
+        model = thinned(svr(), rows=2000)
+        model.predict(model.fit(key, X, y, weight), X)
+    """
+    hyper('rows', rows, 1)
+
+    def fit(key, X, y=None, weight=None):
+        n = len(X)
+        if rows >= n:
+            return model.fit(key, X, y, weight)
+        own, draw = jax.random.split(key)
+        weight = jnp.ones(n, floats(X).dtype) if weight is None else floats(weight)
+        order = jnp.where(weight > 0, jax.random.uniform(draw, (n,)), 2)
+        take = jax.lax.top_k(-order, rows)[1]
+        return model.fit(own, floats(X)[take], None if y is None else jnp.asarray(y)[take], weight[take])
+
+    return model._replace(fit=fit, start=None, update=None)
 
 
 def chain(*steps: Estimator) -> Estimator:

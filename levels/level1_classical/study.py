@@ -11,7 +11,7 @@ Paper: Varma, Simon 2006, Bias in error estimation when using cross-validation f
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ class Recipe(NamedTuple):
 
     make: Callable[..., Estimator]
     grid: Mapping[str, np.ndarray]
-    in_turn: bool = False       # `model_selection.search`: for models that take much memory
+    in_turn: bool | str = False     # `model_selection.search`: for models that take much memory
 
 
 class Folds(NamedTuple):
@@ -82,18 +82,19 @@ def _without_grid(make: Callable[..., Estimator]) -> Callable[..., Estimator]:
 
 @functools.lru_cache(maxsize=64)
 def _refit(make: Callable[..., Estimator], output: str) -> Callable:
-    """(key, X, y, weight, masks [folds, rows], points [folds]) -> what each fold's model says of all rows."""
+    """(key, X, y, weight, masks [folds, rows], points [folds]) -> (the last fold's model, what each says of all rows).
+
+    One program for both, as compiling a large model takes longer than fitting it; and one state in memory at a time.
+    """
     def run(key, X, y, weight, masks, points):
-        def fold(given):
+        def fold(_, given):
             model = make(**given[1])
-            return getattr(model, output)(model.fit(key, X, y, weight * given[0]), X)
-        return jax.lax.map(fold, (masks, points))
+            state = model.fit(key, X, y, weight * given[0])
+            return state, getattr(model, output)(state, X)
+        first = jax.tree.map(lambda v: v[0], (masks, points))
+        empty = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(lambda: fold(None, first)[0]))
+        return jax.lax.scan(fold, empty, (masks, points))
     return jax.jit(run)
-
-
-@functools.lru_cache(maxsize=64)
-def _fit(make: Callable[..., Estimator]) -> Callable:
-    return jax.jit(lambda key, X, y, point: make(**point).fit(key, X, y))
 
 
 def _grid(recipe: Recipe) -> Mapping[str, np.ndarray]:
@@ -120,11 +121,11 @@ def measure(search: Callable, recipe: Recipe, X, y, parts: Folds, *, seed: int, 
     key, X, y, weight, points = shared
     make = _maker(recipe)
 
-    taken = {name: v[chosen] for name, v in points.items()}
-    guesses = np.asarray(_refit(make, output)(key, X, y, weight, split[0][:outer], taken))
     index = int(at_outer.mean(0).argmax())
+    taken = {name: v[np.append(chosen, index)] for name, v in points.items()}
+    masks = np.concatenate([split[0][:outer], np.ones_like(split[0][:1])])
+    state, guesses = jax.device_get(_refit(make, output)(key, X, y, weight, masks, taken))
     best = {name: v[index] for name, v in points.items()}
-    state = jax.device_get(_fit(make)(key, X, y, best))
     return Measured({n: np.asarray(v) for n, v in points.items()}, at_inner, chosen, at_outer[np.arange(outer), chosen],
                     guesses[parts.outer.test.argmax(0), np.arange(len(X))], named(recipe, best), state)
 
@@ -138,19 +139,45 @@ class Study(NamedTuple):
 
 
 def run(strategy: Any, recipes: Mapping[str, Recipe], X, y, parts: list[Folds], *, metric: str, seed: int,
-        output: str = 'predict') -> Study:
-    """Every model on the folds of every seed (seed, seed + 1, ...)."""
+        output: str = 'predict', tell: Callable[[str], None] = lambda line: None) -> Study:
+    """Every model on the folds of every seed (seed, seed + 1, ...).
+
+    tell: is given a line for people on each model that is done.
+    """
+    found: dict[str, list[Measured]] = {}
     began = time.perf_counter()
     programs = {name: compile(strategy, r, X, y, parts[0], metric) for name, r in recipes.items()}
     compiled = time.perf_counter()
-    found = {name: [measure(programs[name], r, X, y, p, seed=seed + i, output=output) for i, p in enumerate(parts)]
-             for name, r in recipes.items()}
+    tell(f'compiled {len(programs)} models in {compiled - began:.0f} s')
+    for name, recipe in recipes.items():
+        since = time.perf_counter()
+        found[name] = [measure(programs[name], recipe, X, y, p, seed=seed + i, output=output)
+                       for i, p in enumerate(parts)]
+        tell(f'{name} ({len(found)} of {len(recipes)}): {metric} {np.mean([m.score for m in found[name]]):.4f}, '
+             f'{time.perf_counter() - since:.1f} s')
     return Study(found, compiled - began, time.perf_counter() - compiled)
+
+
+def one_of(which: Any, models: Sequence[Estimator]) -> Estimator:
+    """The model of that number, which may be traced: how a static hyperparameter comes into a grid.
+
+    All must have states of the same shapes, as nearest neighbours do for any k.  (Under vmap all of them are computed:
+    let such a recipe go `in_turn`.)
+    """
+    def of(name: str):
+        fns = [getattr(model, name) for model in models]
+        return None if None in fns else lambda *given: jax.lax.switch(which, fns, *given)
+    return Estimator(*(of(name) for name in Estimator._fields[:7]))
 
 
 def by_fold(metric: Callable[..., Array], y, guess, masks) -> Float[np.ndarray, ' folds']:
     """metric(y, guess, weight=) over the rows of each mask: what out-of-fold predictions are worth, fold by fold."""
-    return np.asarray(jax.jit(jax.vmap(lambda m: metric(y, guess, weight=m)))(jnp.asarray(masks, jnp.float32)))
+    return np.asarray(_by_fold(metric)(y, guess, jnp.asarray(masks, jnp.float32)))
+
+
+@functools.lru_cache(maxsize=64)
+def _by_fold(metric: Callable[..., Array]) -> Callable:
+    return jax.jit(jax.vmap(lambda y, guess, mask: metric(y, guess, weight=mask), (None, None, 0)))
 
 
 def named(recipe: Recipe, point: Mapping[str, Array]) -> dict[str, float]:
@@ -166,6 +193,26 @@ def compare(scores: Mapping[str, np.ndarray], outer: int) -> dict[str, dict[str,
     names = list(scores)
     return {f'{a} - {b}': ms.paired_interval(scores[a] - scores[b], test_share=1 / outer)
             for i, b in enumerate(names) for a in names[i + 1:]}
+
+
+def in_turn(one: Callable[[Any, Any], Any], strategy: Any) -> Callable[[Any, Any], Any]:
+    """(shared, problems) -> one(shared, problem) of each, stacked: what `spread.compile` takes, for problems that need
+    much memory or end at different times.  Each device works through its share, one problem after the other."""
+    def run(shared, split):
+        turns = lambda part: jax.lax.map(lambda problem: one(shared, problem), part)
+        if strategy.name != 'mesh' or strategy.devices == 1:
+            return turns(split)
+        parts = jax.tree.map(lambda v: v.reshape(strategy.devices, -1, *v.shape[1:]), split)
+        return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), jax.vmap(turns)(parts))
+    return run
+
+
+def between(differences: Mapping[str, dict[str, float]], a: str, b: str) -> dict[str, float] | None:
+    """a less b out of what `compare` gives, whichever way round it took the pair; None for a with itself."""
+    if f'{a} - {b}' in differences:
+        return differences[f'{a} - {b}']
+    d = differences.get(f'{b} - {a}')
+    return d and {'mean': -d['mean'], 'low': -d['high'], 'high': -d['low']}
 
 
 def save(path: Path, state, about: Mapping[str, Any]) -> Path:

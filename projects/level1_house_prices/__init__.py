@@ -1,1 +1,1 @@
-"""House price prediction: ordinary least squares, ridge and lasso, chosen and compared by nested cross-validation."""
+"""House price prediction: ten regressors, chosen and compared by nested cross-validation."""

@@ -1,8 +1,9 @@
-"""Chooses penalties by nested cross-validation, compares the models in pairs, and keeps the fitted ones."""
+"""Chooses hyperparameters by nested cross-validation, compares the models in pairs, and keeps the fitted ones."""
 import numpy as np
 
 from common import datasets, experiment, housing, results, spread
 from common.errors import UsageError
+from common.progress import Progress
 from common.runs import Run
 from levels.level1_classical import metrics as M
 from levels.level1_classical import study
@@ -10,9 +11,14 @@ from projects.level1_house_prices import config as config_lib
 from projects.level1_house_prices import draw, models
 
 
+def sizes(c) -> models.Sizes:
+    """What the models know of a config."""
+    return models.Sizes(*(c[name] for name in models.Sizes._fields))
+
+
 def recipes(c) -> dict[str, study.Recipe]:
     """The models by name."""
-    return {name: models.recipe(name, c.alphas, c.degree, c.tol) for name in models.NAMES}
+    return {name: models.recipe(name, c.alphas, sizes(c)) for name in c.models}
 
 
 def folds_of(c, n: int, seed: int) -> study.Folds:
@@ -41,36 +47,37 @@ def main(run: Run) -> None:
     run.truncate(-1)                    # a run that was killed starts again, and gives the same bits
     x, y, all_recipes = train['x'], train['price'], recipes(c)
     folds = [folds_of(c, len(y), seed) for seed in seeds]
-    found, compiled, solved = study.run(strategy, all_recipes, x, y, folds, metric='neg_mse', seed=c.seed)
+    found, compiled, solved = study.run(strategy, all_recipes, x, y, folds, metric='neg_mse', seed=c.seed,
+                                        tell=Progress(1, enabled=run.writes).say)
     rmse = {'mean': np.array([mean_predictor(c, y, s) for s in seeds])}
     rmse |= {name: np.array([np.sqrt(-m.score) for m in found[name]]) for name in found}
     r2 = {name: [1 + m.score / variances(c, y, s) for m, s in zip(found[name], seeds)] for name in found}
+    guess = {name: [models.predict_of(name, sizes(c))(m.best, m.state, test['x']) for m in found[name]]
+             for name in found}
     values = {f'{k}_{name}': v for name in found
-              for k, v in numbers(all_recipes[name], found[name], rmse[name], r2[name], rmse['mean'], test).items()}
+              for k, v in numbers(guess[name], rmse[name], r2[name], rmse['mean'], test).items()}
     run.log(0, 'test', {k: np.array(v) if len(v) > 1 else v[0] for k, v in values.items()})
     base = {'cv_rmse of the mean': float(rmse['mean'].mean()),
             'test_rmse of the mean': float(M.rmse(test['price'], np.full_like(test['price'], train['price'].mean())))}
-    slices = draw.slices(c, train, found['ridge'][0].out_of_fold)
+    comparison = study.compare(rmse, c.folds)
+    slices = [row for name in found for row in draw.slices(c, name, train, found[name][0].out_of_fold)]
     if run.writes:
-        first = {name: found[name][0] for name in models.NAMES}
+        first = {name: found[name][0] for name in found}
         for name, m in first.items():
             study.save(run.dir / f'{name}.safetensors', m.state, {
-                'model': name, 'best': m.best, 'rows': len(y), 'degree': c.degree, 'tol': c.tol,
+                'model': name, 'best': m.best, 'rows': len(y), 'sizes': sizes(c)._asdict(),
                 'features': housing.FEATURES[c.data], 'predicts': 'price in thousands of dollars',
                 'data': dataset.describe()})
-        draw.everything(run, dataset, first, {k: v[0] for k, v in rmse.items()}, {k: v[0] for k, v in r2.items()},
-                        slices)
-    states = [{name: found[name][i].state for name in models.NAMES} for i in range(len(seeds))]
+        draw.everything(run, dataset, first, rmse, r2, comparison, slices)
+    states = [{name: found[name][i].state for name in found} for i in range(len(seeds))]
     trained = results.solved(states, values, compile=compiled, train=solved)
     results.finish(run, trained, data=dataset.describe(), expected=config_lib.expected(c), baseline=base,
-                   comparison=study.compare(rmse, c.folds), slices=slices,
+                   comparison=comparison, slices=slices,
                    best={name: [m.best for m in found[name]] for name in found})
 
 
-def numbers(recipe: study.Recipe, found: list[study.Measured], rmse: np.ndarray, r2: list, mean: np.ndarray,
-            test: dict) -> dict[str, list[float]]:
+def numbers(guess: list, rmse: np.ndarray, r2: list, mean: np.ndarray, test: dict) -> dict[str, list[float]]:
     """What is reported of one model, a value for each seed."""
-    guess = [recipe.make(**m.best).predict(m.state, test['x']) for m in found]
     return {'cv_rmse': [float(row.mean()) for row in rmse], 'cv_r2': [float(row.mean()) for row in r2],
             'gain': [float(1 - a.mean() / b.mean()) for a, b in zip(rmse, mean)],
             'test_rmse': [float(M.rmse(test['price'], g)) for g in guess],

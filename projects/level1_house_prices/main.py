@@ -1,4 +1,4 @@
-"""House price prediction with ordinary least squares, ridge and lasso.
+"""House price prediction with ten regressors, from least squares to gradient boosting.
 
     python -m projects.level1_house_prices.main --workdir=runs/houses --seeds=5
     python -m projects.level1_house_prices.main --workdir=runs/california --config=california --data_dir=DATA

@@ -52,6 +52,14 @@ def test_check_estimator(row):
     assert RAN[row.name] >= (50 if has_fit_parameter(load(row), 'sample_weight') else 40 if row.name == 'TSNE' else 45)
 
 
+def test_every_selected_face_was_checked(request):
+    """Must stand behind `test_check_estimator`.  The slow suite selects all, the default one those of ALWAYS."""
+    assert len(FACES) == 31 and {row.name for row in FACES} >= set(ALWAYS)
+    selected = [i for i in request.session.items if i.module is request.module
+                and i.originalname == 'test_check_estimator']
+    assert len(RAN) == len(selected)
+
+
 def test_every_estimator_has_one_face_and_every_face_is_in_the_catalogue():
     listed = all_estimators()
     assert [name for name, _ in listed] == sorted(row.name for row in FACES)

@@ -9,7 +9,8 @@ from tests.faults.processes import SMALL, environment, fingerprint, finish, kill
 
 FAMILIES = {
     'mlp': (*SMALL, '--config.model=mlp'),
-    'lenet, streamed, sync saves': (*SMALL, '--config.source=stream', '--async_checkpoints=false'),
+    'lenet, streamed, sync saves, pmap of 2': (*SMALL, '--config.source=stream', '--async_checkpoints=false',
+                                               '--strategy=pmap', '--host_devices=2'),
     'two seeds in one program on a mesh of 2': (*SMALL, '--config.model=mlp', '--seeds=2', '--seed_mode=vmap',
                                                 '--strategy=mesh', '--host_devices=2'),
 }

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -54,6 +55,13 @@ def test_docstring_is_a_reference_card(row):
     card = inspect.getdoc(load(row)) or ''
     missing = [part for part in ('Formula:', 'Paper:', 'Shapes:', 'Errors:', 'Example:') if part not in card]
     assert not missing, f'{row.import_path}: the docstring lacks {", ".join(missing)}'
+
+
+@pytest.mark.parametrize('row', members(kind='estimator'), ids=lambda row: row.name)
+def test_estimators_say_how_their_time_and_memory_grow(row):
+    after = inspect.getdoc(load(row)).partition('\nCost: ')[2]
+    cost = re.split(r'\n(?=\S)', after)[0].lower()       # and the lines below that are indented
+    assert 'time' in cost and 'memory' in cost, f'{row.import_path}: expected a line Cost: with time and memory'
 
 
 @pytest.mark.parametrize('row', ROWS, ids=IDS)

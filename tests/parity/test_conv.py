@@ -98,6 +98,11 @@ def test_layer_equals_torch(h, w, c, kernel, strides, padding, bits):
                 1e-10,
                 relative=True,
             )
+        torch.optim.SGD([tk, tb], 0.1).step()
+        after = jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+        theirs = {'kernel': tk.detach().numpy().transpose(2, 3, 1, 0), 'bias': tb.detach().numpy()}
+        compare('Conv', 'torch.nn.functional.conv2d', f'parameters after a step, f{bits}', after, theirs, gate,
+                relative=True)
 
 
 @pytest.mark.parametrize('c', [3, 12])

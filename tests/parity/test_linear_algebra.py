@@ -111,7 +111,7 @@ def test_products(put, bits):
                 matmul(put(X), put(Y), method=method, block=3, precision='bf16'), half(X) @ half(Y), 2e-6)
 
 
-@pytest.mark.parametrize('bits', [64])
+@both
 def test_maps(put, bits):
     check('determinant', 'numpy.linalg.det', 'det', bits, T.determinant(put(M)), np.linalg.det(M))
     sign, size = T.log_determinant(put(1e20 * M))
@@ -156,7 +156,7 @@ def test_eigenvalues_of_symmetric_matrices(put, bits):
         compare(name, 'zero', f'orthogonality, f{bits}', orthogonality(V), 0.0, SPECTRAL[bits])
 
 
-@pytest.mark.parametrize('bits', [64])
+@both
 def test_one_eigenpair(put, bits):
     spectrum = [0.1, 1.0, 2.0, 3.0, 5.0]
     q = np.linalg.qr(M[0])[0]

@@ -94,8 +94,12 @@ def test_separable_data_are_noticed():
         logistic(penalty='none').fit(KEY, on_the_plane, np.array([0, 0, 1, 1]))
     with pytest.warns(RuntimeWarning, match='a plane separates the classes'):
         sklearn_api.LogisticRegression(penalty='none').fit(X, clear)
+    corners = np.float32([[0, 0], [0, 1], [5, 0], [5, 1], [0, 5], [1, 5]])
+    with pytest.warns(RuntimeWarning, match='a plane separates the classes'):       # of three classes
+        assert logistic(penalty='none', n_classes=3).fit(KEY, corners, np.arange(6) // 2).separable
     with warnings.catch_warnings():
         warnings.simplefilter('error')
+        assert not logistic(penalty='none', n_classes=3).fit(KEY, corners, np.arange(6) % 3).separable
         assert not logistic(penalty='none').fit(KEY, X, mixed).separable
         assert logistic(penalty='l2').fit(KEY, X, clear).separable          # said, but there is a solution
         assert jax.jit(logistic(penalty='none').fit)(KEY, X, clear).separable

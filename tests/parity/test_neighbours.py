@@ -134,6 +134,14 @@ def test_classifier_and_regressor(weights):
                     jax.jit(reg.predict)(fitted, j(diabetes)), peers.predict(diabetes), gate, relative=True)
 
 
+def test_equal_votes_go_to_the_class_of_lower_number_as_in_scikit_learn():
+    X, y = np.array([[-2.0], [-1.0], [1.0], [2.0], [9.0]]), np.array([2, 1, 2, 1, 0])
+    model, q = knn.knn_classifier(n_neighbors=4, n_classes=3), np.array([[0.0], [0.2]])
+    theirs = KNeighborsClassifier(4, algorithm='brute').fit(X, y)
+    found = model.predict(model.fit(KEY, X, y), q)
+    assert found.tolist() == theirs.predict(q).tolist() == [1, 1]
+
+
 def test_weights_are_copies_down_to_the_last_neighbour():
     """A row of weight 3 that is fourth to fifth in order gives two of its three copies."""
     X, y = np.arange(6.0)[:, None], np.array([1.0, 2, 4, 8, 16, 32])

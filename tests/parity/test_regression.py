@@ -122,6 +122,17 @@ def test_leave_one_out_in_closed_form(bits):
             relative=True)
 
 
+def test_leave_one_out_chooses_an_alpha_for_each_target():
+    alphas = np.logspace(-1, 3, 9)
+    peer = linear_model.RidgeCV(alphas, alpha_per_target=True).fit(X, Y)
+    with jax.enable_x64(True):
+        errors = jax.jit(functools.partial(ridge_loo, alphas=alphas))(X, Y)
+    best = alphas[np.mean(np.asarray(errors) ** 2, 1).argmin(0)]
+    assert np.array_equal(best, peer.alpha_) and len(set(best)) > 1
+    ours = run(64, ridge(alpha=best).fit, X, Y)
+    compare('ridge', 'RidgeCV(alpha_per_target)', 'coef', ours.coef.T, peer.coef_, 1e-8, relative=True)
+
+
 @pytest.mark.parametrize('bits', [32, 64])
 @pytest.mark.parametrize('l1_ratio', [1.0, 0.5])
 def test_lasso_and_elastic_net(l1_ratio, bits):
@@ -225,6 +236,19 @@ def test_metrics_of_parts_are_those_of_the_whole():
         compare(name, 'sklearn on all rows', 'in parts', M.summary(total)[name], peer(Y, p, sample_weight=W), 2e-4,
                 relative=True)
 
+    @jax.jit        # a stream inside one program, its last part filled up with rows that do not count
+    def stream(y, p, mask):
+        first = jax.tree.map(jnp.zeros_like, M.running(y[0], p[0], mask=mask[0]))
+        return M.summary(jax.lax.scan(lambda s, part: (M.merge(s, M.running(*part[:2], mask=part[2])), None), first,
+                                      (y, p, mask))[0])
+
+    fill = lambda v: np.concatenate([v, np.full((450 - len(v), *v.shape[1:]), np.nan)]).reshape(9, 50, *v.shape[1:])
+    found = stream(fill(Y), fill(p), np.arange(450).reshape(9, 50) < len(Y))
+    for name, peer in PEERS.items():
+        compare(name, 'sklearn on all rows', 'in a stream', found[name], peer(Y, p), 2e-4, relative=True)
+        if name != 'r2':
+            compare(name, f'sklearn {peer.__name__}', 'one row', getattr(M, name)([1.5], [4.0]), peer([1.5], [4.0]), 0)
+
 
 def test_folds_are_scikit_learns_index_for_index():
     labels, groups = (y > y.mean()).astype(int), np.arange(len(y)) // 7
@@ -247,6 +271,14 @@ def test_folds_are_scikit_learns_index_for_index():
     rows_of = np.flatnonzero(outer.train[1])
     for f, (train, _) in enumerate(model_selection.KFold(3, shuffle=True, random_state=0).split(rows_of)):
         assert np.array_equal(np.flatnonzero(inner.train[1, f]), rows_of[train])
+    outer = ms.splits('group', X, groups=groups, n_splits=4)
+    for kind, peer in (('group', model_selection.GroupKFold(3)), ('stratified', model_selection.StratifiedKFold(3)),
+                       ('time_series', model_selection.TimeSeriesSplit(3))):
+        inner = ms.nested(outer, kind, labels, groups=groups, n_splits=3)
+        for o, train in enumerate(outer.train):
+            own = np.flatnonzero(train)
+            for f, pair in enumerate(peer.split(own, labels[own], groups[own])):
+                assert all(np.array_equal(np.flatnonzero(m[o, f]), own[rows]) for m, rows in zip(inner, pair))
 
 
 @pytest.mark.parametrize(('kind', 'metric', 'scoring'), [('kfold', 'r2', 'r2'), ('repeated', 'neg_rmse',

@@ -234,6 +234,9 @@ def test_faces_show_what_scikit_learn_s_do():
         compare('SVR', 'sklearn SVR', name, getattr(ours, name), getattr(theirs, name), 1e-4)
     assert sklearn_api.SVC(probability=True, random_state=0).fit(WINE, VINE).predict_proba(WINE[:3]).shape == (3, 3)
     assert not hasattr(sklearn_api.SVC(), 'predict_proba')
+    ours, theirs = (CalibratedClassifierCV(m, ensemble=False, cv=3).fit(WINE, VINE).predict_proba(WINE) for m in (
+        sklearn_api.LinearSVC(tol=1e-10), svm.LinearSVC(tol=1e-12, dual=False)))
+    compare('LinearSVC', 'sklearn LinearSVC', 'probabilities of CalibratedClassifierCV', ours, theirs, 1e-5)
 
 
 @pytest.mark.parametrize('face', [sklearn_api.SVC, sklearn_api.SVR])

@@ -1,4 +1,4 @@
-"""Optimisers against torch.optim: 50 steps from the same start, on gradients that our own loss gives each of them."""
+"""Optimisers against torch.optim and optax: 50 steps from the same start, on gradients that our own loss gives each."""
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,16 @@ CASES = [
 ]
 
 
+OPTAX = {
+    'sgd': optax.sgd(RATE), 'sgd, momentum': optax.sgd(RATE, 0.9), 'sgd, nesterov': optax.sgd(RATE, 0.9, nesterov=True),
+    'adam': optax.adam(RATE), 'adam, other betas': optax.adam(RATE, 0.5, 0.9, 1e-3),
+    'adamw, defaults': optax.adamw(RATE, weight_decay=1e-2), 'adamw, decay 0.3': optax.adamw(RATE, weight_decay=0.3),
+    'rmsprop': optax.rmsprop(RATE, 0.99, eps_in_sqrt=False),
+    'rmsprop, centered': optax.rmsprop(RATE, 0.95, eps_in_sqrt=False, centered=True),
+    'rmsprop, momentum': optax.rmsprop(RATE, 0.99, eps_in_sqrt=False, momentum=0.8),
+}
+
+
 def start(dtype):
     rng = np.random.default_rng(0)
     return {'kernel': rng.normal(size=(4, 3)).astype(dtype), 'bias': rng.normal(size=3).astype(dtype)}
@@ -54,11 +64,7 @@ def test_fifty_steps_are_torch_s(name, ours, theirs, parts, bits):
         loss(peer, torch).backward()
         tx.step()
     with jax.enable_x64(bits == 64):
-        def step(carry, _):
-            updates, state = ours.update(jax.grad(loss)(carry[0], jnp), carry[1], carry[0])
-            return (optax.apply_updates(carry[0], updates), state), None
-
-        got, state = jax.jit(lambda p: jax.lax.scan(step, (p, ours.init(p)), length=STEPS)[0])(params)
+        got, state = descend(ours, params)
         assert np.abs(got['kernel'] - params['kernel']).max() > 0.3
         component, _, variant = name.partition(', ')
         what = f'f{bits}{variant and ", " + variant}'
@@ -72,6 +78,27 @@ def test_fifty_steps_are_torch_s(name, ours, theirs, parts, bits):
         assert int(state.count) == STEPS
 
 
+def descend(tx, params):
+    """(parameters, state) after the 50 steps, in one program."""
+    def step(carry, _):
+        updates, state = tx.update(jax.grad(loss)(carry[0], jnp), carry[1], carry[0])
+        return (optax.apply_updates(carry[0], updates), state), None
+
+    return jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), length=STEPS)[0])(params)
+
+
+@pytest.mark.parametrize('bits', [32, 64])
+def test_fifty_steps_are_optax_s(bits):
+    """The same ten; `tests/contracts/test_optimisers.py` compares whole paths, schedules and masks too."""
+    assert set(OPTAX) == {name for name, *_ in CASES}
+    with jax.enable_x64(bits == 64):
+        for name, ours, *_ in CASES:
+            component, _, variant = name.partition(', ')
+            compare(component, 'optax', f'parameters after 50 steps, f{bits}{variant and ", " + variant}',
+                    descend(ours, start(f'float{bits}'))[0], descend(OPTAX[name], start(f'float{bits}'))[0],
+                    1e-5 if bits == 32 else 1e-12)      # Adam: optax takes 1 - 0.999 in float32
+
+
 def test_a_scheduled_rate_is_torch_s():
     params = start('float64')
     peer = {k: torch.nn.Parameter(torch.tensor(x)) for k, x in params.items()}
@@ -83,13 +110,7 @@ def test_a_scheduled_rate_is_torch_s():
         tx.step()
         schedule.step()
     with jax.enable_x64(True):
-        ours = adamw(lambda count: 0.05 * 0.9 ** count)
-
-        def step(carry, _):
-            updates, state = ours.update(jax.grad(loss)(carry[0], jnp), carry[1], carry[0])
-            return (optax.apply_updates(carry[0], updates), state), None
-
-        got = jax.jit(lambda p: jax.lax.scan(step, (p, ours.init(p)), length=STEPS)[0][0])(params)
+        got, _ = descend(adamw(lambda count: 0.05 * 0.9 ** count), params)
         compare('adamw', 'torch.optim', 'parameters after 50 steps, f64, exponential schedule', got,
                 {k: p.detach().numpy() for k, p in peer.items()}, 1e-12)
 

@@ -11,11 +11,15 @@ from sklearn.model_selection import GridSearchCV
 from common import datasets
 from common.errors import DataError
 from levels.level1_classical import model_selection as ms
+from levels.level1_classical import study
 from projects.level1_house_prices import config as config_lib
 from projects.level1_house_prices import models
 from tests.faults import processes
 
 MODULE = 'projects.level1_house_prices.main'
+SMOKE = config_lib.VARIANTS['smoke']['models']
+SMALL = models.Sizes(trees=10, rounds=10, rows=100)
+POINTS = {name: {k: float(v[len(v) // 2]) for k, v in models.grid(name, 3).items()} for name in config_lib.MODELS}
 
 
 def finish(folder, *flags, **kwargs):
@@ -35,16 +39,16 @@ def smoke(tmp_path_factory):
 
 def test_the_run_folder(smoke):
     for name in ('config.json', 'env.json', 'metrics.jsonl', 'ridge.safetensors', *(f'plots/{n}.png' for n in (
-            'path', 'cv', 'predicted', 'slices'))):
+            'models', 'path', 'cv', 'predicted', 'slices'))):
         assert (smoke / name).exists(), name
     r = result(smoke)
     assert r['data']['verified'] and (r['data']['train'], r['data']['test']) == (404, 102) and r['seeds'] == [0, 1]
-    for name in models.NAMES:
+    for name in SMOKE:
         assert len(r['metrics'][f'cv_rmse_{name}']['values']) == 2 and 0.2 < r['metrics'][f'gain_{name}']['mean'] < 0.7
         assert f'{name} - mean' in r['comparison'] and r['comparison'][f'{name} - mean']['high'] < 0
-    assert set(r['comparison']) >= {'ridge - ols', 'lasso - ols', 'lasso - ridge'} and len(r['comparison']) == 6
+    assert set(r['comparison']) >= {'ridge - ols', 'lasso - ols', 'knn - ridge'} and len(r['comparison']) == 10
     assert {s['column'] for s in r['slices']} == {'price', 'lowstat', 'rooms', 'crime'}
-    assert sum(s['count'] for s in r['slices'] if s['column'] == 'price') == 404
+    assert sum(s['count'] for s in r['slices'] if s['column'] == 'price') == 404 * len(SMOKE)
     assert 'is finished' in finish(smoke, '--config=smoke', '--seeds=2')
 
 
@@ -57,7 +61,7 @@ def test_a_killed_run_starts_again_and_ends_with_the_same_bits(smoke, tmp_path):
     (tmp_path / 'metrics.jsonl').write_text('{"step": 0, "split": "test", "cv_r2_ols": 0.1}\n{"torn')
     finish(tmp_path, '--config=smoke', '--seeds=2')
     assert processes.fingerprint(tmp_path) == processes.fingerprint(smoke)
-    for name in models.NAMES:
+    for name in SMOKE:
         assert (tmp_path / f'{name}.safetensors').read_bytes() == (smoke / f'{name}.safetensors').read_bytes()
 
 
@@ -73,7 +77,7 @@ def test_every_strategy_gives_the_same_numbers(smoke, tmp_path, flags):
 
 def test_the_artefact_predicts_what_was_measured(smoke, tmp_path):
     test = datasets.load('hprice2').test
-    for name in models.NAMES:
+    for name in SMOKE:
         predict, about = models.load(smoke / f'{name}.safetensors')
         rmse = float(np.sqrt(np.mean((np.asarray(predict(test['x'])) - test['price']) ** 2)))
         assert abs(rmse - result(smoke)['metrics'][f'test_rmse_{name}']['values'][0]) < 1e-4 * rmse
@@ -84,14 +88,16 @@ def test_the_artefact_predicts_what_was_measured(smoke, tmp_path):
             models.load(tmp_path / 'bad')
 
 
-@pytest.mark.parametrize('name', models.NAMES)
+@pytest.mark.parametrize('name', config_lib.MODELS)
 def test_nothing_of_a_test_fold_reaches_what_is_fitted(name):
-    """Other values, and none at all, in the test rows leave every number of the fitted fold as it was, to the bit."""
+    """Other values, and none at all, in the test rows leave every number of the fitted fold as it was, to the bit; of
+    the two that keep rows, and so those without weight too, all that they say."""
     train = datasets.load('hprice2').train
-    x, y = train['x'], train['price']
+    x, y = train['x'][:200], train['price'][:200]
     fold = ms.splits('kfold', x, n_splits=5, shuffle=True, random_state=0)
-    model = models.maker(name, 2, 1e-3)(1.0)
-    fit = jax.jit(lambda x, y, w: model.fit(jax.random.key(0), x, y, w))
+    model = models.maker(name, SMALL)(**POINTS[name])
+    kept = (lambda s: model.predict(s, train['x'][200:])) if name in ('knn', 'svr') else lambda s: s
+    fit = jax.jit(lambda x, y, w: kept(model.fit(jax.random.key(0), x, y, w)))
     hidden = fold.test[0]
     spoiled = np.where(hidden[:, None], np.float32(1e3), x), np.where(hidden, np.float32(-1e4), y)
     spoiled[0][np.flatnonzero(hidden)[0], 1] = np.nan
@@ -101,22 +107,36 @@ def test_nothing_of_a_test_fold_reaches_what_is_fitted(name):
     assert not same(fit(x, y, np.ones_like(w)), fit(*spoiled, np.ones_like(w))), 'a fit on all rows would be caught'
 
 
-@pytest.mark.parametrize('name', models.NAMES)
+def test_the_saved_form_of_every_model(tmp_path):
+    """Of those that a smoke run leaves out as well: what comes back says the same, to the bit."""
+    train = datasets.load('hprice2').train
+    x, y = train['x'][:150], train['price'][:150]
+    for name in sorted({*config_lib.MODELS} - {*SMOKE}):
+        state = jax.jit(models.maker(name, SMALL)(**POINTS[name]).fit)(jax.random.key(0), x, y)
+        path = study.save(tmp_path / name, jax.device_get(state), {
+            'model': name, 'best': POINTS[name], 'rows': len(y), 'sizes': SMALL._asdict(), 'features': ['x'] * 8})
+        predict, _ = models.load(path)
+        assert np.array_equal(predict(x), models.predict_of(name, SMALL)(POINTS[name], state, x)), name
+
+
+@pytest.mark.parametrize('name', models.FACES)
 def test_scikit_learn_s_pipeline_gives_the_same_scores(name):
     train = datasets.load('hprice2').train
     x, y = train['x'][:150].astype(np.float64), train['price'][:150].astype(np.float64)
-    grid = {'alpha': models.grid(name, 3).get('alpha', np.ones(2))[1:]}
+    grid = {'alpha': models.grid(name, 3)['alpha'][1:]} if name != 'ols' else {}
     folds = ms.splits('kfold', x, n_splits=3, shuffle=True, random_state=0)
     pairs = [(np.flatnonzero(a), np.flatnonzero(b)) for a, b in zip(*folds)]
-    pipeline, penalty = models.pipeline(name, 2, 1e-6)
-    peer = GridSearchCV(pipeline, {} if name == 'ols' else {penalty: grid['alpha']}, cv=pairs).fit(x, y)
+    sizes = models.Sizes(tol=1e-6)
+    pipeline, penalty = models.pipeline(name, sizes)
+    peer = GridSearchCV(pipeline, {penalty: grid['alpha']} if grid else {}, cv=pairs).fit(x, y)
     theirs = np.stack([peer.cv_results_[f'split{f}_test_score'] for f in range(3)])
-    ours = ms.grid_search(models.maker(name, 2, 1e-6), x, y, folds, grid if name != 'ols' else {'alpha': [1.0]})
+    make = models.maker(name, sizes)
+    ours = ms.grid_search(make if grid else lambda nothing: make(), x, y, folds, grid or {'nothing': [0.0]})
     assert np.abs(ours.scores - theirs).max() < 2e-3 and ours.index == peer.best_index_     # float32 against float64
 
 
 def test_california(tmp_path, shared_file):
-    finish(tmp_path, '--config=smoke', '--config.data=california_housing',
+    finish(tmp_path, '--config=smoke', '--config.data=california_housing', "--config.models=('ols','ridge')",
            f'--data_dir={shared_file("california_housing.csv").parent}')
     r = result(tmp_path)
     assert r['data']['verified'] and r['metrics']['cv_r2_ols']['mean'] > 0.6
@@ -126,6 +146,8 @@ def test_wrong_commands(tmp_path):
     said = finish(tmp_path / 'a', '--config=california', f'--data_dir={tmp_path}', code=5)
     assert 'put the 1990 census table' in said
     assert 'sums nothing' in finish(tmp_path / 'b', '--config=smoke', '--reduction=ordered', code=2)
+    assert 'did you mean' in finish(tmp_path / 'c', "--config.models=('tre',)", code=2)
+    assert 'expected one or more, each once' in finish(tmp_path / 'd', '--config.models=()', code=2)
 
 
 @pytest.mark.slow
@@ -137,6 +159,7 @@ def test_the_recipe_reaches_what_is_expected(tmp_path):
     for name, (value, _) in r['expected'].items():
         assert min(r['metrics'][name]['values']) >= value, name
     assert r['comparison']['ridge - ols']['high'] < 0 and r['comparison']['lasso - ols']['high'] < 0
+    assert all(r['comparison'][f'{name} - mean']['high'] < 0 for name in config_lib.MODELS)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from levels.level0_foundations.linear_algebra.factor import cholesky, householde
 from levels.level0_foundations.linear_algebra.grid import animate_grid, frames, grid_lines
 from levels.level0_foundations.linear_algebra.iterations import inverse_iteration, power_iteration, rayleigh_iteration
 from levels.level0_foundations.linear_algebra.jacobi import rounds
-from levels.level0_foundations.linear_algebra.roofline import Peaks, peaks, roofline
+from levels.level0_foundations.linear_algebra.roofline import Peaks, main, peaks, roofline
 from levels.level0_foundations.linear_algebra.schur import eig
 from levels.level0_foundations.linear_algebra.spectral import eigenspace_angles, eigh, subspace_angle, svd
 from levels.level0_foundations.linear_algebra.symmetric import symmetric_qr
@@ -250,13 +250,25 @@ def test_costs_by_hand():
     assert P.product_cost(3, 4, 5, method='blocked', block=2).bytes == 4 * 4 * (2 * 2 * 3 * 2 + 2 * 3)
 
 
-def test_roofline():
+def test_roofline(capsys):
     roof = peaks(size=64, words=1 << 12)
     assert roof.flop_per_s > 0 and roof.byte_per_s > 0
     row = roofline(64, 64, 64, method='dot_general', roof=Peaks(1e15, 1.0), repeats=2)
     cost = P.product_cost(64, 64, 64)
     assert np.isclose(row.flop_per_s * row.seconds, cost.flops) and np.isclose(row.byte_per_s * row.seconds, cost.bytes)
     assert np.isclose(row.attainable, cost.intensity) and np.isclose(row.share, row.flop_per_s / cost.intensity)
+    assert row.bound == 'memory'
+    other = roofline(64, 64, 64, method='blocked', block=16, roof=Peaks(7.0, 1.0), repeats=1)
+    assert other.attainable == 7 < cost.intensity and other.bound == 'arithmetic', 'one roof for all methods'
+    assert np.isclose(other.byte_per_s * other.seconds, P.product_cost(64, 64, 64, method='blocked', block=16).bytes)
+    assert main(['--sizes', '8', '300']) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert 'peaks' in first and [line.split()[:2] for line in lines] == [
+        ['8', 'naive'], ['8', 'blocked'], ['8', 'dot_general'], ['300', 'blocked'], ['300', 'dot_general']]
+    assert all('GFLOP/s' in line and 'GB/s' in line and 'bound by' in line for line in lines)
+    with pytest.raises(SystemExit):
+        main(['--sizes', '0'])
+    assert '--sizes: expected at least 1, found 0' in capsys.readouterr().err
 
 
 def test_the_grid_moves(tmp_path):

@@ -4,6 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from levels.level1_classical.classification.svc import svc, svr
+from levels.level1_classical.metrics_clusters import silhouette
+from levels.level1_classical.neighbours import nearest
+from levels.level1_classical.unsupervised.mean_shift import mean_shift
+from levels.level1_classical.unsupervised.spectral import spectral_clustering
 from levels.level1_classical.unsupervised.trustworthiness import trustworthiness
 from levels.level1_classical.unsupervised.tsne import tsne
 from levels.level1_classical.unsupervised.tsne_affinity import conditional
@@ -125,11 +130,18 @@ def sizes(jaxpr):
                 yield from sizes(inner)
 
 
-@pytest.mark.parametrize('name', ['grid', 'neighbours', 'umap', 'trustworthiness'])
+@pytest.mark.parametrize('name', ['grid', 'neighbours', 'umap', 'trustworthiness', 'nearest', 'nearest manhattan',
+                                  'spectral rbf', 'spectral neighbours', 'svc', 'svr', 'mean shift', 'silhouette'])
 def test_nothing_as_large_as_all_pairs_is_held(name):
     rows = 50_000
     data = jax.ShapeDtypeStruct((rows, 20), jnp.float32)
     fits = {'grid': tsne(method='grid').fit, 'neighbours': tsne(method='neighbours').fit, 'umap': umap().fit,
-            'trustworthiness': lambda key, x: trustworthiness(x, x[:, :2])}
+            'trustworthiness': lambda key, x: trustworthiness(x, x[:, :2]), 'nearest': lambda key, x: nearest(x, x, 10),
+            'nearest manhattan': lambda key, x: nearest(x, x, 10, metric='manhattan'),
+            'spectral rbf': spectral_clustering(n_clusters=2, n_init=1).fit,
+            'spectral neighbours': spectral_clustering(n_clusters=2, n_init=1, affinity='nearest_neighbors').fit,
+            'svc': lambda key, x: svc(probability=True).fit(key, x, (x[:, 0] > 0).astype(jnp.int32)),
+            'svr': lambda key, x: svr().fit(key, x, x[:, 0]), 'mean shift': mean_shift().fit,
+            'silhouette': lambda key, x: silhouette(x, (x[:, 0] > 0).astype(jnp.int32), n_clusters=2)}
     largest = max(sizes(jax.make_jaxpr(fits[name])(KEY, data).jaxpr))
     assert rows * 20 <= largest < rows**2 / 50

@@ -124,6 +124,7 @@ def test_searches_meet_walls_and_plains():
                           (lambda: backtracking(wall, x, jnp.zeros(2)), 'x, direction: expected'),
                           (lambda: backtracking(wall, x, d, shrink=1.0), 'shrink: expected'),
                           (lambda: wolfe(wall, x, d, start=-1.0), 'start: expected'),
+                          (lambda: wolfe(wall, jnp.array([2]), d), 'x: expected floating point numbers; found int32'),
                           (lambda: lbfgs(wall, x, memory=0), 'memory: expected'),
                           (lambda: newton(wall, jnp.array([1])), 'start: expected floating'),
                           (lambda: newton(wall, x, tol=-1.0), 'tol, max_steps: expected'),

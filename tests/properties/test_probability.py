@@ -187,6 +187,9 @@ def test_edges():
         theirs = peer(*(v[0] for v in params))
         assert found[3:].tolist() == [theirs.ppf(1e-300) if name in DISCRETE or name == 'geometric' else theirs.ppf(0),
                                       theirs.ppf(1)], name
+    for d in (categorical(jnp.zeros(3)), *(make(*(v[0] for v in params)) for make, params, _ in (
+            CONTINUOUS | DISCRETE | DERIVED).values())):
+        assert jnp.isnan(d.cdf(jnp.nan)) and jnp.isnan(d.sf(jnp.nan)), type(d).__name__
     k = jnp.arange(1.0, 35.0)
     for p in (0.003, 0.02):     # at the very edge of a jump, where quotients of logarithms are rounded up or down
         d = geometric(p)

@@ -6,7 +6,8 @@
     python -m tools.bench baseline --reason='...'      rewrites the FLOPs and bytes that tests hold every step to
 
     suite        what is run, in which order, and the JSON
-    workloads    the table: names, sizes, targets
+    workloads    the table: names, sizes, targets        forms    what its rows are made of
+    classical/   the estimators of level 1: one row each
     worker       one measurement in a process of its own, told when to run
     projects     a project's own run, caught at `loop.fit`
     ours         the work that peers do as well, on the core
@@ -50,7 +51,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     elif command == 'baseline':
         parser.add_argument('--reason', default='', help='why the numbers may change; written into the file')
     else:
-        parser.add_argument('--only', default='', help='names, with commas between: ' + ', '.join(workloads.names()))
+        parser.add_argument('--only', default='', help='names, with commas between: ' + ', '.join(workloads.shown()))
         parser.add_argument('--strategy', default='', help='one of ' + ', '.join(STRATEGIES) + '; default: all')
         parser.add_argument('--peer', action='store_true', help='the comparisons with peers as well')
         parser.add_argument('--quick', action='store_true', help='fewer repeats: for trying, not for reporting')
@@ -76,6 +77,8 @@ def _check(args) -> None:
         if name not in workloads.names():
             raise UsageError(f'--only={name}: no such workload{did_you_mean(name, workloads.names())}; there are '
                              + ', '.join(workloads.names()))
+    groups = workloads.groups()
+    args.only = [one for name in args.only for one in groups.get(name, [name])]
     if args.strategy and args.strategy not in STRATEGIES:
         raise UsageError(f'--strategy={args.strategy}: not one of {", ".join(STRATEGIES)}'
                          f'{did_you_mean(args.strategy, STRATEGIES)}')

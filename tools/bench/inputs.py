@@ -2,7 +2,7 @@
 import numpy as np
 
 from common import datasets
-from tools.bench.workloads import Pair
+from tools.bench.forms import Pair
 
 
 def cora_masks(label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -23,8 +23,10 @@ from levels.level2_neural.mlp import MLP
 from levels.level3_vision.lenet import LeNet5
 from levels.level7_advanced.graphs.gcn import GCN
 from levels.level7_advanced.graphs.graph import Bag, from_edges, normalise
-from tools.bench import inputs
-from tools.bench.workloads import Pair
+from tools.bench import classical, inputs
+from tools.bench.classical import data as classical_data
+from tools.bench.classical import quality, sides
+from tools.bench.forms import Pair
 
 
 class Side(NamedTuple):
@@ -115,8 +117,8 @@ WORK = {'mnist_mlp': mnist_mlp, 'lenet': lenet, 'gpt': gpt, 'ppo_4': ppo, 'ppo_1
 def serve(pair: Pair, bell, data_dir: str, total: int) -> None:
     """Our side of a pair, in turns."""
     runtime.malloc_tuning()         # as every run has by default
-    if pair.name == 'ridge_cv':
-        _ridge(pair, bell)
+    if pair.name == 'ridge_cv' or pair.group == 'classical':
+        (_ridge if pair.name == 'ridge_cv' else _estimator)(pair, bell)
         return
     side = WORK[pair.name](pair, data_dir)
     chunk = next(n for n in range(min(side.chunk, pair.steps), 0, -1) if pair.steps % n == 0)
@@ -135,6 +137,20 @@ def serve(pair: Pair, bell, data_dir: str, total: int) -> None:
     fitted = loop.fit(side.task, side.source, steps=total, key=jax.random.key(0), strategy=strategies.jit(),
                       steps_per_call=chunk, log_every=pair.steps, log=log, resumed=resumed)
     bell.judged({pair.quality.name: side.score(fitted.carry, last)[pair.quality.name]})
+
+
+def _estimator(pair: Pair, bell) -> None:
+    row = classical.row(pair.name)
+    d = classical_data.made(row.data, pair.sizes)
+    began = time.perf_counter()
+    one = sides.Ours(row, d)
+    bell.send(ready={'compile_s': time.perf_counter() - began})
+    for _ in range(pair.repeats + 1):
+        bell.wait()
+        one.run(pair.steps)
+        bell.report()
+    bell.wait()
+    bell.judged(quality.judged(row, d, one))
 
 
 def _ridge(pair: Pair, bell) -> None:

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 from common.errors import UsageError
 from tools.bench import machine
-from tools.bench.workloads import ROOT, Pair, Quality
+from tools.bench.forms import Pair, Quality
+from tools.bench.workloads import ROOT
 
 ONE = {'XLA_FLAGS': '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1',
        **{f'{lib}_NUM_THREADS': '1' for lib in ('OMP', 'OPENBLAS', 'MKL', 'NUMEXPR')}}
@@ -46,7 +47,7 @@ class Worker:
         message = json.loads(line) if line else {}
         if 'error' in message:
             raise (UsageError if self.process.wait() == 2 else Failed)(message['error'])
-        if key == 'turn':
+        if key in ('turn', 'end'):
             return message
         if key not in message:
             self.noise.seek(0)
@@ -114,7 +115,10 @@ def in_turn(pair: Pair, sides: list[str], data_dir: str, env: dict[str, str], si
         loads.append(machine.load())
         for name, w in workers.items():
             w.ring()
-            found[name]['quality'] = w.read('quality')
+            end = w.read('end')
+            if 'quality' not in end:
+                raise Failed(f'a worker ended without its quality: {end}')
+            found[name] |= end
     return {'sides': found, 'load': loads}
 
 
@@ -141,10 +145,14 @@ def conclude(pair: Pair, peer, both: dict, single: dict | None, cores: int) -> d
            'refused': f'load {max(both["load"])} on {cores} cores' if busy else None,
            'cpu_s_one_thread': None, 'cpu_ratio_one_thread': None, 'ours': mine['ready'], 'theirs': other['ready'],
            'quality': judge(pair.quality, mine['quality'][pair.quality.name], other['quality'][pair.quality.name])}
+    row['peak_rss_bytes'] = {'ours': mine.get('peak_rss_bytes'), 'theirs': other.get('peak_rss_bytes')}
+    row |= {'target_one_thread': peer.one, 'met_one_thread': None}
     if single:
         a, b = (single['sides'][name]['cpu_s'] for name in ('ours', peer.name))
         row['cpu_s_one_thread'] = {'ours': a, 'theirs': b}
         row['cpu_ratio_one_thread'] = statistics.median(b) / statistics.median(a)
+        if peer.one is not None:
+            row['met_one_thread'] = bool(row['cpu_ratio_one_thread'] >= peer.one and row['quality']['equal'])
     row['met'] = None if busy or peer.target is None else bool(
         row['wall_ratio'] >= peer.target and row['quality']['equal'])
     return row
@@ -154,5 +162,6 @@ def measure(pair: Pair, data_dir: str, env: dict[str, str]) -> list[dict]:
     """The rows of a pair, one for each peer."""
     sides = ['ours', *(p.name for p in pair.peers)]
     both = in_turn(pair, sides, data_dir, env, single=False)
-    single = in_turn(pair._replace(repeats=min(3, pair.repeats), seeds=1), sides, data_dir, {**env, **ONE}, single=True)
+    few = pair._replace(repeats=min(3, pair.repeats), seeds=1)
+    single = in_turn(few, sides, data_dir, {**env, **ONE}, single=True) if pair.one_thread else None
     return [conclude(pair, p, both, single, machine.cores()) for p in pair.peers]

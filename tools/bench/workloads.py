@@ -2,48 +2,20 @@
 
 A project is measured by its own run, `--config=full`, caught where it calls `loop.fit` (`projects.py`); so a new
 project needs no entry.  A pair is one piece of work done by us (`ours.py`) and by peers (`peers/`), with the ratio that
-is to be reached: the peer's wall time over ours, on a quiet machine, both sides compiled, at equal quality.
+is to be reached: the peer's wall time over ours, on a quiet machine, both sides compiled, at equal quality.  Those of
+the estimators of level 1 come from the table in `classical/`.
 """
 from pathlib import Path
-from typing import Any, NamedTuple
+
+from tools.bench import classical
+from tools.bench.classical import table
+from tools.bench.forms import Pair, Peer, Quality
 
 ROOT = Path(__file__).resolve().parents[2]
 # what each project's run is told so that it gets to its first step sooner; none of it changes a step
 ARGV = {'level2_mnist': ['--config.baseline_rows=0'],
         'level5_mini_gpt': ['--config.ngram=0', '--config.sample_every=0']}
 SOLVER = {'level1_house_prices': 1}     # of its calls of `spread.compile` the one to measure, from 0: the ridge's
-
-
-class Peer(NamedTuple):
-    """A module of `peers/` and what it is asked for, as `torch_mlp.resident`; target: ratio to reach, or None."""
-    name: str
-    target: float | None
-
-
-class Quality(NamedTuple):
-    """What both sides are asked for after the same number of steps, and how much worse ours may be; with several seeds
-    at least two standard errors of the difference."""
-    name: str
-    better: str         # 'higher' or 'lower'
-    margin: float
-
-
-class Pair(NamedTuple):
-    """`steps` in one repeat, `repeats` of them after one that is not counted; `sizes` is what both sides read."""
-    name: str
-    what: str
-    peers: tuple[Peer, ...]
-    unit: str
-    units_per_step: int
-    steps: int
-    repeats: int
-    quality: Quality
-    sizes: dict[str, Any]
-    data: str = ''      # a file that --data_dir must have
-    seeds: int = 1      # whose quality is compared, by their means; those beyond the first are not timed
-
-    def quick(self) -> 'Pair':
-        return self._replace(steps=max(1, self.steps // 4), repeats=3, seeds=1)
 
 
 def _ppo(envs: int, target: float, steps: int) -> Pair:
@@ -53,7 +25,7 @@ def _ppo(envs: int, target: float, steps: int) -> Pair:
                 {'n_envs': envs, 'horizon': 128, 'epochs': 4, 'minibatches': 4, 'rate': 1e-3, 'entropy': 0.01}, seeds=4)
 
 
-PAIRS = (
+NETS = (
     Pair('mnist_mlp', 'MLP 784-64-64-10, batch 64, Adam, epochs of 62 batches over mnist_5k',
          (Peer('torch_mlp.dataloader', 4.0), Peer('torch_mlp.resident', 2.5)), 'examples', 64, 620, 7,
          Quality('accuracy', 'higher', 0.015), {'hidden': (64, 64), 'batch': 64, 'rate': 1e-3}),
@@ -69,6 +41,7 @@ PAIRS = (
          (Peer('sklearn_ridge', 20.0),), 'fits', 2000, 1, 5, Quality('r2', 'higher', 1e-3),
          {'folds': 10, 'alphas': 200}),
 )
+PAIRS = NETS + classical.pairs(table.ROWS)
 
 
 def projects() -> list[str]:
@@ -80,6 +53,21 @@ def pair(name: str) -> Pair:
     return next(p for p in PAIRS if p.name == name)
 
 
+def groups() -> dict[str, list[str]]:
+    """Names for several pairs at once."""
+    found: dict[str, list[str]] = {}
+    for p in PAIRS:
+        if p.group:
+            found.setdefault(p.group, []).append(p.name)
+    return found
+
+
 def names() -> list[str]:
     """What `--only` takes."""
-    return [*projects(), *(p.name for p in PAIRS)]
+    return [*projects(), *groups(), *(p.name for p in PAIRS)]
+
+
+def shown() -> list[str]:
+    """The same for the help: of a group its name alone."""
+    inside = {name for names in groups().values() for name in names}
+    return [name for name in names() if name not in inside]

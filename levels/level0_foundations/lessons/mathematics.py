@@ -108,7 +108,7 @@ def softplus(answer):
     '''Write root(fn, x, steps): Newton's method. Begin at x (a number) and return a root of fn (made of jax.numpy)
     after that many steps.''',
     'Follow the tangent down to where it is zero.',
-    "x - fn(x) / fn'(x)",
+    "The next x is x - fn(x) / fn'(x).",
     'jax.grad(fn) is the derivative of a function from a number to a number; jax.value_and_grad gives both.')
 def root(answer):
     import jax.numpy as jnp

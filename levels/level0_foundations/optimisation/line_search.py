@@ -33,6 +33,8 @@ def _start(fun: Fun, x: Array, direction: Array, c1: float, c2: float, start: Nu
     """(function and slope along the line, value, slope and rounding at 0)."""
     if jnp.shape(x) != jnp.shape(direction) or jnp.ndim(x) != 1:
         raise ValueError(f'x, direction: expected [d] and [d]; found shapes {jnp.shape(x)} and {jnp.shape(direction)}')
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f'x: expected floating point numbers; found {x.dtype}')
     if not 0 < c1 < c2 < 1:
         raise ValueError(f'c1, c2: expected 0 < c1 < c2 < 1; found {c1} and {c2}')
     if not isinstance(start, jax.core.Tracer) and not start > 0:
@@ -55,8 +57,8 @@ def backtracking(fun: Fun, x: Float[Array, ' d'], direction: Float[Array, ' d'],
     Paper: Armijo 1966, Minimization of functions having Lipschitz continuous first partial derivatives, Pacific
         Journal of Mathematics 16; by slopes: Hager, Zhang 2005, SIAM Journal on Optimization 16.
     Shapes: x, direction [d] -> Step of []; values that are not finite are steps too long.
-    Errors: ValueError for shapes that differ, start <= 0, shrink or c1 outside 0 < c < 1. A direction that does not
-        descend: size 0, found False.
+    Errors: ValueError for shapes that differ, an x that is not floating point, start <= 0, shrink or c1 outside
+        0 < c < 1. A direction that does not descend: size 0, found False.
     Example:
         bowl = lambda x: jnp.sum(x ** 2)
         x = jnp.array([1.0, 0.0])
@@ -65,6 +67,7 @@ def backtracking(fun: Fun, x: Float[Array, ' d'], direction: Float[Array, ' d'],
     """
     if not 0 < shrink < 1:
         raise ValueError(f'shrink: expected 0 < shrink < 1; found {shrink}')
+    x, direction = jnp.asarray(x), jnp.asarray(direction)
     along, value, slope, slack = _start(fun, x, direction, c1, 1 - 1e-9, start)
 
     def passes(size, new, there):
@@ -106,14 +109,16 @@ def wolfe(fun: Fun, x: Float[Array, ' d'], direction: Float[Array, ' d'], *, sta
     Paper: Wolfe 1969, Convergence conditions for ascent methods, SIAM Review 11; the algorithm: Nocedal, Wright 2006,
         Numerical optimization, 3.5 and 3.6.
     Shapes: x, direction [d] -> Step of []; values that are not finite are steps too long.
-    Errors: ValueError for shapes that differ, start <= 0, c1 and c2 not in 0 < c1 < c2 < 1. Where max_steps did not
-        suffice, found is False, and the size the best that decreases enough (0 if there is none).
+    Errors: ValueError for shapes that differ, an x that is not floating point, start <= 0, c1 and c2 not in
+        0 < c1 < c2 < 1. Where max_steps did not suffice, found is False, and the size the best that decreases enough
+        (0 if there is none).
     Example:
         bowl = lambda x: jnp.sum(x ** 2)
         x = jnp.array([8.0])
         step = wolfe(bowl, x, -2 * x, start=0.01, c2=0.1)
         assert step.found and abs(step.size - 0.5) <= 0.05   # |slope| fell to a tenth
     """
+    x, direction = jnp.asarray(x), jnp.asarray(direction)
     along, value, slope, slack = _start(fun, x, direction, c1, c2, start)
     origin = _Trial(jnp.zeros((), x.dtype), value, slope)
 

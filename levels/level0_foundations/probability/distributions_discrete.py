@@ -70,7 +70,7 @@ class Bernoulli(NamedTuple):
 
     def sf(self, x: Batch) -> Batch:
         x, p = together(x, *self)
-        return jnp.where(x < 0, 1, jnp.where(x < 1, p, 0))
+        return jnp.where(x < 0, 1, jnp.where(x < 1, p, jnp.where(x >= 1, 0, x)))      # a NaN stays one
 
     def icdf(self, p: Batch) -> Batch:
         level, p = together(p, *self)
@@ -116,7 +116,7 @@ class Categorical(NamedTuple):
         batch = jnp.broadcast_shapes(x.shape, table.shape[:-1])
         table = jnp.broadcast_to(table, (*batch, table.shape[-1]))
         i = jnp.clip(jnp.broadcast_to(x, batch), 0, table.shape[-1] - 1).astype(jnp.int32)
-        return jnp.take_along_axis(table, i[..., None], -1)[..., 0]
+        return jnp.where(jnp.isnan(x), jnp.nan, jnp.take_along_axis(table, i[..., None], -1)[..., 0])
 
     def log_prob(self, x: Int[Array, '*batch']) -> Batch:
         x = jnp.asarray(x)
@@ -198,7 +198,7 @@ class Binomial(NamedTuple):
         x, n, p = together(x, *self)
         k = jnp.clip(jnp.floor(x), 0, jnp.maximum(n - 1, 0))
         above, below = beta_tails(k + 1, jnp.maximum(n - k, 1), p, 1 - p)
-        inside = (x >= 0) & (x < n)
+        inside = ~((x < 0) | (x >= n))
         return jnp.where(inside, below, jnp.where(x < 0, 0, 1)), jnp.where(inside, above, jnp.where(x < 0, 1, 0))
 
     def cdf(self, x: Batch) -> Batch:
@@ -256,8 +256,8 @@ class Poisson(NamedTuple):
 
     def _tails(self, x: Batch) -> tuple[Batch, Batch]:
         x, rate = together(x, *self)
-        above, below = gamma_tails(jnp.where(x < jnp.inf, jnp.maximum(jnp.floor(x), 0), 0) + 1, rate)
-        return tuple(jnp.where(x < 0, out, jnp.where(x < jnp.inf, v, 1 - out)) for v, out in ((below, 0), (above, 1)))
+        above, below = gamma_tails(jnp.where(x == jnp.inf, 0, jnp.maximum(jnp.floor(x), 0)) + 1, rate)
+        return tuple(jnp.where(x < 0, out, jnp.where(x == jnp.inf, 1 - out, v)) for v, out in ((below, 0), (above, 1)))
 
     def cdf(self, x: Batch) -> Batch:
         return self._tails(x)[0]

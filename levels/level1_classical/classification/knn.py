@@ -70,7 +70,7 @@ def knn_classifier(*, n_neighbors: int = 5, weights: str = 'uniform', metric: st
         predict [rows] int32, proba [rows, n_classes].
     metric: 'euclidean', 'manhattan' or 'cosine'. Neighbours are exact, and equal distances are in order of row number
         (`neighbours.nearest`). At most n_neighbors different rows have a say; where fewer have weight, all of them.
-    Time of predict grows with queries x rows x features; memory with rows and queries, no matrix of distances is held.
+    Cost: time of predict queries x rows x features; memory X and the queries, as distances come in chunks of 2^23.
     Errors: ValueError for bad shapes or values (`estimator.labelled`), fewer rows than n_neighbors, an unknown option.
     Example:
         X, y = jnp.array([[0.0], [1.0], [8.0], [9.0]]), jnp.array([0, 0, 1, 1])
@@ -108,7 +108,8 @@ def knn_regressor(*, n_neighbors: int = 5, weights: str = 'uniform', metric: str
     Paper: Altman 1992, An introduction to kernel and nearest-neighbor nonparametric regression, Am. Stat. 46.
     Shapes: fit X [rows, features], y [rows, *targets], weight [rows] -> the same, remembered; predict [rows, *targets];
         score -> R2 [].
-    metric, time and memory: as `knn_classifier`.
+    metric: as `knn_classifier`.
+    Cost: time and memory as `knn_classifier`.
     Errors: ValueError for bad shapes or values (`estimator.rows`), fewer rows than n_neighbors, an unknown option.
     Example:
         X, y = jnp.array([[0.0], [1.0], [8.0]]), jnp.array([1.0, 2.0, 30.0])

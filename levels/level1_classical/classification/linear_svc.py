@@ -127,7 +127,7 @@ def linear_svc(*, loss: str = 'squared_hinge', C=1.0, fit_intercept: bool = True
     tol: the residual (see `LinearSVC`) to stop at; max_iter: steps for each class, for the hinge sweeps over the rows,
         of which it may take thousands where C is large. C, intercept_scaling and tol may be traced. Features far
         from zero need float64: nothing can be centred where the intercept is penalised.
-    Time: about ten steps of rows x features^2 work for each class, or sweeps of rows x features; memory two copies of
+    Cost: time about ten steps of rows x features^2 for each class, or sweeps of rows x features; memory two copies of
         X, and features^2.
     Errors: ValueError for bad shapes or values (`estimator.labelled`), C not above 0, a wrong class_weight,
         an unknown loss.

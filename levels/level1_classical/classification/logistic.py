@@ -139,8 +139,8 @@ def logistic(*, penalty: str = 'l2', C=1.0, l1_ratio=0.5, solver: str = 'auto', 
     solver: `newton` (for l1 and elastic proximal, by coordinate descent; few steps of rows (features outputs)^2 work),
         `lbfgs` (l2 and none; steps of rows features outputs work), `sketched` (L-BFGS begun by Newton on every 8th
         row), `fista` (any penalty; as lbfgs), `auto`: up to 1,000 coefficients of two classes or 150 of more Newton,
-        or sketched for many rows; else L-BFGS or FISTA. Memory: two copies of X, and for Newton the matrix of
-        (features outputs)^2.
+        or sketched for many rows; else L-BFGS or FISTA.
+    Cost: time of each step as `solver` says; memory two copies of X, and for Newton the matrix of (features outputs)^2.
     tol: the residual (see `Logistic`) to stop at; max_iter: steps. C, l1_ratio, tol may be traced.
     class_weight: None, 'balanced' or [n_classes].
     With more than two classes coef is the solution whose classes sum to zero where the penalty leaves a choice.

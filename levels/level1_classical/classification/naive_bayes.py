@@ -61,6 +61,7 @@ def gaussian_nb(*, priors=None, var_smoothing=1e-9, n_classes: int = 2) -> Estim
     Shapes: fit X [rows, features], y, weight [rows] -> Gaussian(count [classes], mean, var [classes, features], ...);
         predict [rows] int32, proba [rows, classes]. `update(state, X, y, weight)` adds rows.
     priors: [classes] of sum 1, or None: the shares of the classes. var_smoothing may be traced.
+    Cost: time rows x features x classes, memory a copy of X; `update` needs no more than its own rows.
     Errors: ValueError for bad shapes or values (`estimator.labelled`), priors that are not [classes] or do not sum to
         1, var_smoothing < 0.
     Example:
@@ -101,6 +102,7 @@ def multinomial_nb(*, alpha=1.0, class_prior=None, n_classes: int = 2) -> Estima
     Shapes: fit X [rows, features] >= 0, y, weight [rows] -> Multinomial(count [classes], total [classes, features],
         ..., coef [features, classes], intercept [classes]); predict [rows] int32, proba [rows, classes].
     alpha: a number or [features], may be traced; less than 1e-10 counts as that. class_prior: [classes] or None.
+    Cost: time rows x features x classes, memory classes x features; `update` needs no more than its own rows.
     Errors: ValueError for bad shapes or values (`estimator.labelled`), negative X, alpha < 0, priors as `gaussian_nb`.
     Example:
         X = jnp.array([[3.0, 0.0], [2.0, 1.0], [0.0, 4.0]])
@@ -120,6 +122,7 @@ def bernoulli_nb(*, alpha=1.0, binarize=0.0, class_prior=None, n_classes: int = 
     Shapes: fit X [rows, features], y, weight [rows] -> Bernoulli(count [classes], total [classes, features], ..., coef
         [features, classes], intercept [classes], ...); predict [rows] int32, proba [rows, classes].
     alpha: a number or [features]; alpha and binarize may be traced. class_prior: [classes] or None.
+    Cost: time rows x features x classes, memory a copy of X (what is above `binarize`), and classes x features.
     Errors: ValueError for bad shapes or values (`estimator.labelled`), alpha < 0, priors as `gaussian_nb`.
     Example:
         X = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -140,6 +143,7 @@ def complement_nb(*, alpha=1.0, norm: bool = False, class_prior=None, n_classes:
     Shapes: fit X [rows, features] >= 0, y, weight [rows] -> Complement(count [classes], total [classes, features], ...,
         coef [features, classes], intercept [classes], ...); predict [rows] int32, proba [rows, classes].
     alpha: a number or [features], may be traced; less than 1e-10 counts as that.
+    Cost: time rows x features x classes, memory classes x features; `update` needs no more than its own rows.
     Errors: ValueError for bad shapes or values (`estimator.labelled`), negative X, alpha < 0, priors as `gaussian_nb`.
     Example:
         X = jnp.array([[3.0, 0.0], [2.0, 1.0], [0.0, 4.0]])

@@ -146,8 +146,8 @@ def svc(*, kernel: str = 'rbf', C=1.0, gamma: Any = 'scale', degree: int = 3, co
         may be traced. class_weight: None, 'balanced' or [n_classes].
     probability: Platt's sigmoids on margins from an inner 5-fold cross-validation, six fits in all. Folds are drawn
         with the key, by row: of a row of weight 2 both copies fall into one.
-    Time: a few steps for each support vector, of rows work each (rows x features beyond 8,192 rows, where the matrix of
-        kernels is not held); memory rows^2, at most 256 MiB, beside rows x (features + pairs).
+    Cost: time a few steps for each support vector, of rows work each (rows x features beyond 8,192 rows, where the
+        matrix of kernels is not held); memory rows^2, at most 256 MiB, beside rows x (features + pairs).
     Errors: ValueError for bad shapes or values (`estimator.labelled`), an unknown kernel or option.
     Example:
         X, y = jnp.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), jnp.array([0, 0, 1, 1])
@@ -227,7 +227,8 @@ def svr(*, kernel: str = 'rbf', C=1.0, epsilon=0.1, gamma: Any = 'scale', degree
     Paper: Drucker, Burges, Kaufman, Smola, Vapnik 1996, Support vector regression machines, NIPS 9.
     Shapes: fit X [rows, features], y [rows], weight [rows] -> Machine(beta [1, rows], intercept [1], ...); predict
         [rows]; score -> R2 [].
-    gamma, degree, coef0, tol, max_iter, time and memory: as `svc`. C, epsilon, gamma, coef0, tol may be traced.
+    gamma, degree, coef0, tol, max_iter: as `svc`. C, epsilon, gamma, coef0, tol may be traced.
+    Cost: time and memory as `svc`.
     Errors: ValueError for bad shapes or values (`estimator.rows`), y that is not [rows], an unknown kernel or option.
     Example:
         X = jnp.array([[0.0], [1.0], [2.0], [3.0]])

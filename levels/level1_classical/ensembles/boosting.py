@@ -184,7 +184,7 @@ def gradient_boosting_regressor(*, loss: str = 'squared', quantile=0.5, n_estima
         every split learns its side.
     early_stopping_rounds: a random `validation_fraction` of the rows is held out, and once their loss has not fallen
         for so many rounds the rest is skipped and the best number of rounds kept. Shares and penalties may be traced.
-    Time grows as rows x features x max_depth x rounds; memory as rows x features bytes and rounds x 2^(max_depth + 1).
+    Cost: time rows x features x max_depth x rounds; memory rows x features bytes and rounds x 2^(max_depth + 1).
         Quantiles are those of 16,384 rows at most.
     Errors: ValueError for bad shapes or values (`estimator.rows`), settings out of range, an unknown loss.
     Example:
@@ -219,7 +219,7 @@ def gradient_boosting_classifier(*, n_classes: int = 2, n_estimators: int = 100,
     Paper: Chen, Guestrin 2016, XGBoost, KDD; Friedman, Hastie, Tibshirani 2000, Additive logistic regression.
     Shapes: fit X [rows, features], y [rows], weight [rows] -> Boosted; predict [rows] int32, proba [rows, classes],
         decision [rows] of two classes, else [rows, classes]. NaN in X is a missing value.
-    Time and memory: as `gradient_boosting_regressor`, times the classes if there are more than two.
+    Cost: time and memory as `gradient_boosting_regressor`, times the classes if there are more than two.
     Errors: ValueError for bad shapes or values (`estimator.labelled`), settings out of range.
     Example:
         X = jnp.array([[0.0], [1.0], [2.0], [jnp.nan]])

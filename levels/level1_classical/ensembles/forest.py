@@ -176,7 +176,7 @@ def random_forest_classifier(*, n_classes: int = 2, n_estimators: int = 100, cri
     Paper: Breiman 2001, Random forests, Machine Learning 45.
     Shapes: fit X [rows, features], y [rows], weight [rows] -> Forest; predict [rows] int32, proba [rows, classes].
     max_features: 'sqrt', 'log2', a number, None for all. Splits are at the edges of at most max_bins quantiles.
-    Time grows as trees x levels x (rows x max_features + nodes of a level x max_features x bins): with max_depth None
+    Cost: time trees x levels x (rows x max_features + nodes of a level x max_features x bins): with max_depth None
         levels go on until leaves are pure and are as wide as rows / 2, so give a depth where rows are many. Memory is a
         byte for each value of X, and trees x nodes; nodes are at most 2^(max_depth + 1) - 1 and 2 rows - 1.
     Errors: ValueError for bad shapes or values (`estimator.labelled`), settings out of range.
@@ -211,7 +211,8 @@ def random_forest_regressor(*, n_estimators: int = 100, max_depth: int | None = 
     Formula: as `random_forest_classifier`, with the fall of the squared error, and the mean of the leaves' means.
     Paper: Breiman 2001, Random forests, Machine Learning 45.
     Shapes: fit X [rows, features], y [rows], weight [rows] -> Forest; predict [rows].
-    Settings, time and memory: as `random_forest_classifier`; max_features None, all of them, as is usual for numbers.
+    Settings: as `random_forest_classifier`; max_features None, all of them, as is usual for numbers.
+    Cost: time and memory as `random_forest_classifier`.
     Errors: ValueError for bad shapes or values (`estimator.rows`), settings out of range.
     Example:
         X = jax.random.normal(jax.random.key(1), (60, 3))

@@ -98,7 +98,7 @@ def decision_tree_classifier(*, n_classes: int = 2, criterion: str = 'gini', max
     Limits: max_depth and max_leaf_nodes are static (None: no limit; a tree has 2 rows - 1 nodes at most, and that
         bound sizes its arrays); the numbers of rows, min_impurity_decrease and ccp_alpha may be traced. A row of weight
         w counts ceil(w) rows. max_leaf_nodes keeps the best splits first; ccp_alpha prunes (`pruning.prune`).
-    Time grows as rows x features x levels (plus one sort), memory as rows x features.
+    Cost: time rows x features x levels (plus one sort), memory a few times that of X.
     Errors: ValueError for bad shapes or values (`estimator.labelled`), limits out of range, an unknown criterion.
     Example:
         X = jnp.array([[0.0, 5.0], [1.0, 3.0], [2.0, 4.0], [3.0, 1.0]])
@@ -132,7 +132,8 @@ def decision_tree_regressor(*, max_depth: int | None = None, min_samples_split: 
     Paper: Breiman, Friedman, Olshen, Stone 1984, Classification and Regression Trees, chapter 8.
     Shapes: fit X [rows, features], y [rows], weight [rows] -> Tree (arrays [nodes, ...], value [nodes, 1]); predict
         [rows].
-    Limits, time and memory: as `decision_tree_classifier`.
+    Limits: as `decision_tree_classifier`.
+    Cost: time and memory as `decision_tree_classifier`.
     Errors: ValueError for bad shapes or values (`estimator.rows`), y that is not [rows], limits out of range.
     Example:
         X = jnp.arange(6.0)[:, None]

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from common.task import Task, solve
-from levels.level1_classical.estimator import Estimator, centred, exact, hyper, rows
+from levels.level1_classical.estimator import Estimator, exact, hyper, rows
+from levels.level1_classical.regression.gram import moments, pull
 from levels.level1_classical.regression.linear import predict, score, uncentred
 
 
@@ -52,6 +53,9 @@ class Sums(NamedTuple):
     G: Float[Array, 'd d']
     c: Float[Array, ' d']
     yy: Float[Array, '']
+
+
+TARGETS = Sums(None, 0, 0)      # the axes of several targets' sums
 
 
 class Point(NamedTuple):
@@ -94,8 +98,8 @@ def descend(sums: Sums, l1, l2, start, tol, max_iter):
     return found.state, found.steps, found.converged
 
 
-def polished(A, b, n, sums: Sums, point: Point, l1, l2):
-    """One Newton step on the coefficients that are not zero, from the residual of the data.
+def polished(slope, sums: Sums, point: Point, l1, l2):
+    """One Newton step on the coefficients that are not zero, from A'(b - A w) / n of the rows themselves (`slope`).
 
     Where signs hold, the objective is a parabola in them: the step goes to its bottom, and wins back the digits that
     the Gram matrix has lost. Taken only if no sign changes and the gap does not grow.
@@ -103,7 +107,7 @@ def polished(A, b, n, sums: Sums, point: Point, l1, l2):
     w = point.coef
     on = w != 0
     H = jnp.where(on[:, None] & on[None], sums.G, 0) + jnp.diag(jnp.where(on, l2, 1))
-    slope = jnp.where(on, A.T @ (b - A @ w) / n - l2 * w - l1 * jnp.sign(w), 0)
+    slope = jnp.where(on, slope - l2 * w - l1 * jnp.sign(w), 0)
     new = w + jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(H), slope)
     gap = duality_gap(sums, new, sums.G @ new, l1, l2)
     # in float32 the gap itself is known to a few roundings of yy
@@ -111,10 +115,9 @@ def polished(A, b, n, sums: Sums, point: Point, l1, l2):
     return jax.tree.map(lambda a, b: jnp.where(better, a, b), Point(new, jnp.minimum(gap, point.gap)), point)
 
 
-def gram(A, b, weight):
-    """The Sums of centred rows A [rows, d] and one target b [rows]."""
-    n = jnp.sum(weight)
-    return Sums(A.T @ A / n, A.T @ b / n, b @ b / n)
+def relative(point: Point, sums: Sums):
+    """The gap as a share of the objective at w = 0."""
+    return 2 * point.gap / jnp.where(sums.yy > 0, sums.yy, 1)
 
 
 def elastic_net(*, alpha=1.0, l1_ratio=0.5, fit_intercept: bool = True, tol: float = 1e-6,
@@ -126,6 +129,8 @@ def elastic_net(*, alpha=1.0, l1_ratio=0.5, fit_intercept: bool = True, tol: flo
     Shapes: fit X [rows, features], y [rows, *targets], weight [rows] -> Lasso(coef [features, *targets], intercept
         [*targets], gap [*targets], steps [], converged []); predict [rows, *targets].
     tol: the gap to stop at, as a share of the objective at w = 0; max_iter: sweeps. alpha and l1_ratio may be traced.
+    Cost: time rows x features^2 once, then features^2 for each sweep, whatever the rows; memory a copy of X, and
+        features^2 for each target.
     Errors: ValueError for bad shapes or values (`estimator.rows`), alpha not above 0 (that is `ols`), l1_ratio outside
         (0, 1] (0 is `ridge`), tol < 0, max_iter < 1.
     Example:
@@ -142,18 +147,17 @@ def elastic_net(*, alpha=1.0, l1_ratio=0.5, fit_intercept: bool = True, tol: flo
     @exact
     def fit(key, X, y=None, weight=None) -> Lasso:
         X, y, weight = rows(X, y, weight)
-        A, b, x_mean, y_mean = centred(X, y.reshape(len(y), -1), weight, fit_intercept)
-        l1, l2 = (jnp.asarray(alpha * r, A.dtype) for r in (l1_ratio, 1 - l1_ratio))
-
-        def one(b):
-            sums = gram(A, b, weight)
-            point, steps, converged = descend(sums, l1, l2, jnp.zeros_like(sums.c), tol, max_iter)
-            point = polished(A, b, jnp.sum(weight), sums, point, l1, l2)
-            return point.coef, 2 * point.gap / jnp.where(sums.yy > 0, sums.yy, 1), steps, converged
-
-        coef, gap, steps, converged = jax.vmap(one, 1, (1, 0, 0, 0))(b)
+        Y, n = y.reshape(len(y), -1), jnp.sum(weight)
+        m = moments(X, Y, weight, fit_intercept)
+        l1, l2 = (jnp.asarray(alpha * r, X.dtype) for r in (l1_ratio, 1 - l1_ratio))
+        sums = Sums(m.G / n, m.c.T / n, m.yy / n)
+        each = jax.vmap(lambda sums: descend(sums, l1, l2, jnp.zeros_like(sums.c), tol, max_iter), (TARGETS,))
+        point, steps, converged = each(sums)
+        slopes = pull(X, Y, weight, m, point.coef.T).T / n
+        point = jax.vmap(lambda *now: polished(*now, l1, l2), (0, TARGETS, 0))(slopes, sums, point)
+        gap = relative(point, sums)
         gap = gap[0] if y.ndim == 1 else gap
-        return Lasso(*uncentred(coef, x_mean, y_mean, y.ndim == 1), gap, steps.max(), converged.all())
+        return Lasso(*uncentred(point.coef.T, m.x_mean, m.y_mean, y.ndim == 1), gap, steps.max(), converged.all())
 
     return Estimator(fit, predict, score=score)
 
@@ -166,6 +170,7 @@ def lasso(*, alpha=1.0, fit_intercept: bool = True, tol: float = 1e-6, max_iter:
     Shapes: fit X [rows, features], y [rows, *targets], weight [rows] -> Lasso(coef [features, *targets], intercept
         [*targets], gap [*targets], steps [], converged []); predict [rows, *targets].
     tol, max_iter: as in `elastic_net`. alpha may be traced.
+    Cost: time and memory as `elastic_net`.
     Errors: ValueError for bad shapes or values (`estimator.rows`), alpha not above 0 (that is `ols`).
     Example:
         X = jnp.array([[1.0, 0.1], [-1.0, 0.1], [1.0, -0.1], [-1.0, -0.1]])
@@ -197,22 +202,25 @@ def lasso_path(X: Float[Array, 'rows features'], y: Float[Array, ' rows'], *, al
     hyper('l1_ratio', l1_ratio, 0, 1, open_low=True)
     if y.ndim != 1:
         raise ValueError(f'y: expected one target [{len(X)}], found shape {y.shape}; vmap over targets')
-    A, b, x_mean, y_mean = centred(X, y[:, None], weight, fit_intercept)
-    sums = gram(A, b[:, 0], weight)
+    n = jnp.sum(weight)
+    m = moments(X, y[:, None], weight, fit_intercept)
+    sums = Sums(m.G / n, m.c[:, 0] / n, m.yy[0] / n)
     if alphas is None:
         top = jnp.max(jnp.abs(sums.c)) / l1_ratio
-        alphas = top * jnp.exp(jnp.linspace(0, jnp.log(eps), n_alphas, dtype=A.dtype))
+        alphas = top * jnp.exp(jnp.linspace(0, jnp.log(eps), n_alphas, dtype=X.dtype))
     else:
-        alphas = jnp.sort(jnp.asarray(hyper('alphas', alphas, 0, open_low=True), A.dtype))[::-1]
+        alphas = jnp.sort(jnp.asarray(hyper('alphas', alphas, 0, open_low=True), X.dtype))[::-1]
 
     def one(w, alpha):
-        l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)
-        point, steps, converged = descend(sums, l1, l2, w, tol, max_iter)
-        point = polished(A, b[:, 0], jnp.sum(weight), sums, point, l1, l2)
-        return point.coef, (point.coef, 2 * point.gap / jnp.where(sums.yy > 0, sums.yy, 1), steps, converged)
+        found = descend(sums, alpha * l1_ratio, alpha * (1 - l1_ratio), w, tol, max_iter)
+        return found[0].coef, found
 
-    _, (coef, gap, steps, converged) = jax.lax.scan(one, jnp.zeros_like(sums.c), alphas)
-    return Path(alphas, coef, y_mean[0] - coef @ x_mean, gap, steps, converged)
+    point, steps, converged = jax.lax.scan(one, jnp.zeros_like(sums.c), alphas)[1]
+    # one pass over the rows serves all alphas
+    slopes = pull(X, y[:, None], weight, m, point.coef.T).T / n
+    point = jax.vmap(lambda slope, point, a: polished(slope, sums, point, a * l1_ratio, a * (1 - l1_ratio)))(
+        slopes, point, alphas)
+    return Path(alphas, point.coef, m.y_mean[0] - point.coef @ m.x_mean, relative(point, sums), steps, converged)
 
 
 def stability_selection(key, X: Float[Array, 'rows features'], y: Float[Array, ' rows'], *, alphas, draws: int = 100,

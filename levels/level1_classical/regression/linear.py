@@ -66,6 +66,7 @@ def ols(*, fit_intercept: bool = True, solver: str = 'qr', rcond: float | None =
         [*targets], rank []); predict [rows, *targets].
     rcond: singular values below rcond times the largest count as zero; default max(features, 10) roundings. (NumPy's
         default grows with the rows, which for float32 and 10,000 rows would drop directions that matter.)
+    Cost: time grows with rows x features^2 (the smaller of the two squared), memory is that of two copies of X.
     Errors: ValueError for bad shapes or values (`estimator.rows`), an unknown solver.
     Example:
         X = jnp.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])

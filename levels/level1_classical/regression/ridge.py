@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from common.task import Task, solve
 from levels.level1_classical.estimator import Estimator, centred, choice, exact, hyper, rows
+from levels.level1_classical.regression.gram import moments, pull
 from levels.level1_classical.regression.linear import predict, score, uncentred
 
 
@@ -32,24 +33,34 @@ class Ridge(NamedTuple):
     converged: Bool[Array, '']
 
 
-def by_cholesky(A, b, alpha):
-    """(A'A + alpha) w = A'b of the smaller size (features, or rows), refined once by the residual of the data."""
-    n, d = A.shape
-    G = A.T @ A if d <= n else A @ A.T
+def by_cholesky(X, y, weight, alpha, fit_intercept):
+    """(coef, x_mean, y_mean): (A'A + alpha) w = A'b, or (A A' + alpha) c = b and w = A'c where that is smaller, refined
+    once by the residual of the data.
 
-    def one(b, alpha):
-        factor = jax.scipy.linalg.cho_factor(G + alpha * jnp.eye(len(G), dtype=G.dtype))
-        inverse = lambda v: jax.scipy.linalg.cho_solve(factor, v)
-        # The residual is taken of A and not of the Gram matrix, so this wins back digits that squaring A has lost.
-        if d <= n:
-            w = inverse(A.T @ b)
-            return w + inverse(A.T @ (b - A @ w) - alpha * w)
-        c = inverse(b)
-        return A.T @ (c + inverse(b - A @ (A.T @ c) - alpha * c))
+    The residual is taken of A and not of the Gram matrix, so this wins back digits that squaring A has lost.
+    """
+    price = alpha.reshape(1, -1)
+    if X.shape[1] <= X.shape[0]:
+        m = moments(X, y, weight, fit_intercept)
+        solve_all = _solver(m.G, alpha)
+        coef = solve_all(m.c)
+        left = pull(X, y, weight, m, coef) - price * coef
+        return coef + solve_all(left), m.x_mean, m.y_mean
+    A, b, x_mean, y_mean = centred(X, y, weight, fit_intercept)
+    solve_all = _solver(A @ A.T, alpha)
+    c = solve_all(b)
+    return A.T @ (c + solve_all(b - A @ (A.T @ c) - price * c)), x_mean, y_mean
 
+
+def _solver(G, alpha):
+    """v [n, targets] -> (G + alpha)^-1 v; alpha is a number, or one for each target."""
+    factor = lambda a: jax.scipy.linalg.cho_factor(G + a * jnp.eye(len(G), dtype=G.dtype))
     if alpha.ndim == 0:
-        return one(b, alpha)
-    return jax.vmap(one, (1, 0), 1)(b, alpha)
+        one = factor(alpha)
+        return lambda v: jax.scipy.linalg.cho_solve(one, v)
+    several = jax.vmap(lambda a: factor(a)[0])(alpha)
+    each = jax.vmap(lambda f, v: jax.scipy.linalg.cho_solve((f, False), v), (0, 1), 1)
+    return lambda v: each(several, v)
 
 
 def by_svd(A, b, alpha):
@@ -60,13 +71,14 @@ def by_svd(A, b, alpha):
     return Vt.T @ (jnp.where(kept, s / jnp.where(kept, s**2 + alpha, 1), 0) * (U.T @ b))
 
 
-def by_eigh(A, b, alpha):
+def by_eigh(X, y, weight, alpha, fit_intercept):
     """From the eigenvectors of A'A, which do not depend on alpha: under vmap over alphas they are found once."""
-    values, V = jnp.linalg.eigh(A.T @ A)
+    m = moments(X, y, weight, fit_intercept)
+    values, V = jnp.linalg.eigh(m.G)
     values = jnp.maximum(values, 0)[:, None]
     # any penalty takes care of the small ones itself; a cut beside it would make jumps in the path
-    kept = (values > max(A.shape[1], 10) * jnp.finfo(A.dtype).eps * values[-1:]) | (alpha > 0)
-    return V @ (jnp.where(kept, (V.T @ (A.T @ b)) / jnp.where(kept, values + alpha, 1), 0))
+    kept = (values > max(len(V), 10) * jnp.finfo(V.dtype).eps * values[-1:]) | (alpha > 0)
+    return V @ jnp.where(kept, (V.T @ m.c) / jnp.where(kept, values + alpha, 1), 0), m.x_mean, m.y_mean
 
 
 class Search(NamedTuple):
@@ -118,6 +130,8 @@ def ridge(*, alpha=1.0, fit_intercept: bool = True, solver: str = 'cholesky', to
     Shapes: fit X [rows, features], y [rows, *targets], weight [rows] -> Ridge(coef [features, *targets], intercept
         [*targets], steps [], converged []); predict [rows, *targets].
     tol, max_iter: of `cg`: relative residual, and steps (default 10 times the features, at least 100).
+    Cost: time grows with rows x features^2 (the smaller of the two squared), for `cg` rows x features for each step;
+        memory is a copy of X and, but for `cg`, a matrix of that smaller size squared; `svd` holds a second copy of X.
     Errors: ValueError for bad shapes or values (`estimator.rows`), alpha < 0 or of another length than the targets, an
         unknown solver. `cholesky` with alpha = 0 and dependent columns gives NaN: use `svd` or `ols`.
     Example:
@@ -134,19 +148,24 @@ def ridge(*, alpha=1.0, fit_intercept: bool = True, solver: str = 'cholesky', to
     @exact
     def fit(key, X, y=None, weight=None) -> Ridge:
         X, y, weight = rows(X, y, weight)
-        A, b, x_mean, y_mean = centred(X, y.reshape(len(y), -1), weight, fit_intercept)
-        penalty = jnp.asarray(alpha, A.dtype)
-        if penalty.shape not in ((), b.shape[1:]):
-            raise ValueError(f'alpha: expected a number or one for each of {b.shape[1]} targets, '
+        Y = y.reshape(len(y), -1)
+        penalty = jnp.asarray(alpha, X.dtype)
+        if penalty.shape not in ((), Y.shape[1:]):
+            raise ValueError(f'alpha: expected a number or one for each of {Y.shape[1]} targets, '
                              f'found shape {penalty.shape}')
         steps, converged = jnp.zeros((), jnp.int32), jnp.asarray(True)
+        if solver in ('cholesky', 'eigh'):
+            each = penalty if solver == 'cholesky' else penalty.reshape(1, -1)
+            coef, x_mean, y_mean = SOLVERS[solver](X, Y, weight, each, fit_intercept)
+            return Ridge(*uncentred(coef, x_mean, y_mean, y.ndim == 1), steps, converged)
+        A, b, x_mean, y_mean = centred(X, Y, weight, fit_intercept)
         if solver == 'cg':
             limit = max(100, 10 * A.shape[1]) if max_iter is None else max_iter
             each = lambda b, a: by_cg(A, b, a, tol, limit)
             coef, steps, converged = jax.vmap(each, (1, 0), (1, 0, 0))(b, jnp.broadcast_to(penalty, b.shape[1:]))
             steps, converged = steps.max(), converged.all()
         else:
-            coef = SOLVERS[solver](A, b, penalty if solver == 'cholesky' else penalty.reshape(1, -1))
+            coef = by_svd(A, b, penalty.reshape(1, -1))
         return Ridge(*uncentred(coef, x_mean, y_mean, y.ndim == 1), steps, converged)
 
     return Estimator(fit, predict, score=score)

@@ -46,6 +46,7 @@ def sgd_regressor(*, loss: str = 'squared', penalty: str = 'l2', alpha=1e-4, l1_
     tol, patience: stops when the loss has not been tol better than the best for `patience` epochs; with early_stopping
         it is that of a random validation_fraction of the rows, which are not learned from. One key, one result.
         Scale the columns of X first: rates fit columns of spread about 1.
+    Cost: time rows x features for each epoch, memory one shuffled copy of X; `update` needs no more than its own rows.
     Errors: ValueError for bad shapes or values (`estimator.rows`), an unknown loss, penalty or schedule, alpha of 0 for
         the optimal schedule, rate not above 0, other numbers out of range.
     Example:
@@ -102,6 +103,7 @@ def sgd_classifier(*, loss: str = 'hinge', penalty: str = 'l2', alpha=1e-4, l1_r
         ...), outputs 1 for two classes, else n_classes; predict [rows] int32, decision [rows] or [rows, n_classes],
         proba [rows, n_classes] for log and modified_huber.
     class_weight: as in `logistic`. The other numbers: as in `sgd_regressor`.
+    Cost: time rows x features x outputs for each epoch, memory one shuffled copy of X.
     Errors: ValueError for bad shapes or values (`estimator.labelled`), and as `sgd_regressor`.
     Example:
         X = jnp.array([[-2.0], [-1.0], [1.0], [2.0]])

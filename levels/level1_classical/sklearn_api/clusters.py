@@ -63,3 +63,5 @@ class MiniBatchKMeans(ClusterFace, factory=minibatch_kmeans, random=True):
         assert model.labels_[0] == model.labels_[1] != model.labels_[2]
         model.transform(X).shape                             # (4, 2)
     """
+
+    _searches = False

@@ -5,25 +5,34 @@ Numbers among them are arguments of the compiled program and not constants in it
 and rows are padded with rows of weight 0 to a few sizes, so that folds of 90 and 91 rows share a program. As
 scikit-learn's own classes do, a face computes in the type of X: float64 in, float64 through and out.
 
+Sparse X: the naive Bayes classifiers of counts take it as it is (`bayes.py`); the linear models, whose solvers need
+whole columns, make it dense up to DENSE numbers, above which fit is a ValueError; all others refuse it (TypeError).
+predict and its like go through sparse rows in parts, of any number.
+
 Formula: that of the factory.  Paper: Buitinck et al. 2013, API design for machine learning software.
 Shapes: scikit-learn's: X [rows, features], y [rows] or [rows, targets], coef_ [targets, features].
 """
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 TYPES = [np.float64, np.float32]      # those that pass through unchanged
+DENSE = 2**27       # numbers that a sparse X may have once it is dense, for fit: 1 GiB of float64
+PART = 2**22        # numbers of sparse rows that are predicted at once
 
 @functools.lru_cache(maxsize=256)
 def _program(factory: Callable, fixed: tuple, method: str) -> Callable:
@@ -45,7 +54,9 @@ class Face(BaseEstimator):
     _hidden: tuple[str, ...] = ()       # parameters of the factory that follow from the data
     _static: tuple[str, ...] = ()       # numbers that shapes depend on: each value has a program of its own
     _finite: bool | str = True          # 'allow-nan' where NaN in X are missing values
+    _sparse = False     # whether sparse X is welcome
     _random = False     # whether it has a random_state
+    _searches = True    # whether an end before convergence is a warning: not where all steps are always taken
     _pads = True        # whether rows of weight 0 can stand below; a method without weights is compiled for each size
 
     def __init_subclass__(cls, factory: Callable | None = None, random: bool = False, **more):
@@ -83,6 +94,19 @@ class Face(BaseEstimator):
             args = [a if a is None or not self._pads else _padded(a) for a in (X, *after)]
             return jax.device_get(_program(self._factory, fixed, method)(numbers, before, *args))
 
+    def _valid(self, X, *y, **options):
+        """X, or (X, y), as scikit-learn validates them, and dense."""
+        rules = {'dtype': TYPES, 'ensure_all_finite': self._finite, 'accept_sparse': 'csr' if self._sparse else False}
+        out = validate_data(self, X, *y, **rules | options)
+        X, *y = out if y else [out]
+        if sp.issparse(X):
+            if X.shape[0] * X.shape[1] > DENSE:
+                raise ValueError(f'X: expected at most {DENSE:,} numbers where it is sparse, as {type(self).__name__} '
+                                 f'makes it dense, found {X.shape[0]:,} x {X.shape[1]:,}; fix: fewer columns, or a '
+                                 'naive Bayes classifier of counts')
+            X = X.toarray()
+        return (X, *y) if y else X
+
     def _fit(self, X, y, sample_weight):
         seed = check_random_state(self.random_state).randint(2**31 - 1) if self._random else 0
         weight = None
@@ -90,12 +114,23 @@ class Face(BaseEstimator):
             weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         self.state_ = self._call('fit', seed, X, y, weight)
         self.n_iter_ = max(1, int(getattr(self.state_, 'steps', 1)))
+        if self._searches and not getattr(self.state_, 'converged', True):
+            warnings.warn(f'{type(self).__name__}: stopped after {self.n_iter_} steps, before it converged; raise '
+                          'max_iter or tol, or scale the columns of X', ConvergenceWarning, stacklevel=3)
         return self
 
     def _apply(self, method: str, X):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=TYPES, reset=False, ensure_all_finite=self._finite)
+        if self._sparse and sp.issparse(X) and X.shape[0] > (rows := max(1, PART // max(1, X.shape[1]))):
+            X = sp.csr_matrix(X)
+            return np.concatenate([self._apply(method, X[i:i + rows]) for i in range(0, X.shape[0], rows)])
+        X = self._valid(X, reset=False)
         return self._call(method, self.state_, X)[:len(X)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._sparse
+        return tags
 
 
 def _init(factory: Callable, random: bool, hidden: tuple[str, ...]) -> Callable:
@@ -121,7 +156,7 @@ class RegressorFace(RegressorMixin, Face):
     """The regressions with one target."""
 
     def fit(self, X, y, sample_weight=None):
-        X, y = validate_data(self, X, y, dtype=TYPES, y_numeric=True, ensure_all_finite=self._finite)
+        X, y = self._valid(X, y, y_numeric=True)
         return self._fit(X, y.astype(X.dtype), sample_weight)
 
     def predict(self, X):
@@ -149,7 +184,7 @@ class ClassifierFace(ClassifierMixin, Face):
         return given | ({'class_weight': None} if hasattr(self, 'class_weight') else {})
 
     def fit(self, X, y, sample_weight=None):
-        X, y = validate_data(self, X, y, dtype=TYPES, ensure_all_finite=self._finite)
+        X, y = self._valid(X, y)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:

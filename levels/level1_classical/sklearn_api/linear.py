@@ -1,19 +1,20 @@
 """Faces of the linear regressions."""
 
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import validate_data
 
 from levels.level1_classical.regression.lasso import elastic_net, lasso
 from levels.level1_classical.regression.linear import ols
 from levels.level1_classical.regression.ridge import ridge
-from levels.level1_classical.sklearn_api.face import TYPES, Face
+from levels.level1_classical.sklearn_api.face import Face
 
 
 class LinearFace(MultiOutputMixin, RegressorMixin, Face):
     """The linear regressions: coef_ [features] or [targets, features], intercept_."""
 
+    _sparse = True
+
     def fit(self, X, y, sample_weight=None):
-        X, y = validate_data(self, X, y, dtype=TYPES, multi_output=True, y_numeric=True)
+        X, y = self._valid(X, y, multi_output=True, y_numeric=True)
         self._fit(X, y, sample_weight)
         self.coef_, self.intercept_ = self.state_.coef.T, self.state_.intercept
         return self

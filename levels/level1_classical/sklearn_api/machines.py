@@ -5,11 +5,10 @@ import itertools
 import numpy as np
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from levels.level1_classical.classification.linear_svc import linear_svc
 from levels.level1_classical.classification.svc import support, svc, svr
-from levels.level1_classical.sklearn_api.face import TYPES, ClassifierFace, RegressorFace, _padded
+from levels.level1_classical.sklearn_api.face import ClassifierFace, RegressorFace, _padded
 
 
 class MachineFace(ClassifierFace):
@@ -21,7 +20,7 @@ class MachineFace(ClassifierFace):
         return super()._data_given() | {'class_weight': getattr(self, 'class_weight_', None)}
 
     def fit(self, X, y, sample_weight=None):
-        X, y = validate_data(self, X, y, dtype=TYPES)
+        X, y = self._valid(X, y)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -59,7 +58,7 @@ class LinearSVC(MachineFace, factory=linear_svc):
     Formula: minimise ||v||^2 / 2 + C sum w c max(0, 1 - s v'(x, 1))^2 for each class against the rest.
     Paper: Keerthi, DeCoste 2005, A modified finite Newton method for fast solution of large scale linear SVMs, JMLR 6.
     Shapes: X [rows, features], y [rows] -> coef_ [1 or classes, features], intercept_ [1 or classes].
-    Errors: ValueError from scikit-learn's validation, or for C not above 0.
+    Errors: ValueError from scikit-learn's validation, or for C not above 0, sparse X of more than `face.DENSE` numbers.
     Example:
         X = jnp.array([[-2.0], [-1.0], [1.0], [2.0]])
         model = LinearSVC(C=0.5).fit(X, ['no', 'no', 'yes', 'yes'])
@@ -67,7 +66,7 @@ class LinearSVC(MachineFace, factory=linear_svc):
         model.coef_                                          # [[2/3]]
     """
 
-    _balanced_by_rows = False
+    _balanced_by_rows, _sparse = False, True
 
     def _expose(self, X, codes):
         self.coef_, self.intercept_ = self.state_.coef.T, self.state_.intercept

@@ -42,6 +42,7 @@ class TSNE(MapFace, factory=tsne, random=True):
         model.kl_divergence_
     """
 
+    _searches = False
     _static = ('perplexity',)       # says how many neighbours are looked at
 
     def fit(self, X, y=None):

@@ -3,14 +3,17 @@
 import jax
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight
 
 from levels.level1_classical.regression.sgd import sgd_classifier, sgd_regressor
-from levels.level1_classical.sklearn_api.face import TYPES, ClassifierFace, RegressorFace
+from levels.level1_classical.sklearn_api.face import ClassifierFace, RegressorFace
 
 
 class _Partial:
     """One more epoch over some rows, in their order; rows without weight below them make no step."""
+
+    _searches = property(lambda self: self.tol > 0)     # a tol of 0 asks for all epochs
+    _sparse = True
 
     def _epoch(self, X, y, sample_weight):
         weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
@@ -30,7 +33,8 @@ class SGDRegressor(_Partial, RegressorFace, factory=sgd_regressor, random=True):
     Formula: w <- w - eta (l'(x' w + b, y) x + alpha w).
     Paper: Robbins, Monro 1951, A stochastic approximation method, Annals of Mathematical Statistics 22.
     Shapes: X [rows, features], y [rows] -> coef_ [features], intercept_.
-    Errors: ValueError from scikit-learn's validation (sparse X is refused), or for an unknown loss, penalty, schedule.
+    Errors: ValueError from scikit-learn's validation, or for an unknown loss, penalty, schedule, sparse X of more than
+        `face.DENSE` numbers.
     Example:
         X = jnp.array([[-1.0], [0.0], [1.0]])
         model = SGDRegressor(rate=0.1, random_state=0).fit(X, jnp.array([1.0, 3.0, 5.0]))
@@ -47,7 +51,7 @@ class SGDRegressor(_Partial, RegressorFace, factory=sgd_regressor, random=True):
         return self
 
     def partial_fit(self, X, y, sample_weight=None):
-        X, y = validate_data(self, X, y, dtype=TYPES, y_numeric=True, reset=not hasattr(self, 'state_'))
+        X, y = self._valid(X, y, y_numeric=True, reset=not hasattr(self, 'state_'))
         return self._epoch(X, y.astype(X.dtype), sample_weight)
 
 
@@ -57,7 +61,8 @@ class SGDClassifier(_Partial, ClassifierFace, factory=sgd_classifier, random=Tru
     Formula: w <- w - eta (l'(m) (2 y - 1) x + alpha w), m = (2 y - 1) (x' w + b).
     Paper: Robbins, Monro 1951, A stochastic approximation method, Annals of Mathematical Statistics 22.
     Shapes: X [rows, features], y [rows] of any labels -> coef_ [1 or classes, features], intercept_ [1 or classes].
-    Errors: ValueError from scikit-learn's validation (sparse X is refused), or for an unknown loss, penalty, schedule.
+    Errors: ValueError from scikit-learn's validation, or for an unknown loss, penalty, schedule, sparse X of more than
+        `face.DENSE` numbers.
     Example:
         X = jnp.array([[-2.0], [-1.0], [1.0], [2.0]])
         model = SGDClassifier(loss='log', random_state=0).fit(X, ['no', 'no', 'yes', 'yes'])
@@ -78,7 +83,7 @@ class SGDClassifier(_Partial, ClassifierFace, factory=sgd_classifier, random=Tru
         first = not hasattr(self, 'state_')
         if first and classes is None:
             raise ValueError('classes: expected all labels in the first call of partial_fit, found None')
-        X, y = validate_data(self, X, y, dtype=TYPES, reset=first)
+        X, y = self._valid(X, y, reset=first)
         check_classification_targets(y)
         known = np.unique(classes) if first else self.classes_
         if classes is not None and not np.array_equal(np.unique(classes), known):

@@ -48,6 +48,7 @@ class _Boosting(_Grown):
     """Rows may have missing values."""
 
     _finite = 'allow-nan'
+    _searches = False       # its `converged` says that it stopped early
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

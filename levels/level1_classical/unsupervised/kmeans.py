@@ -24,6 +24,7 @@ from levels.level1_classical.estimator import Estimator, choice, concrete, exact
 from levels.level1_classical.estimator import weighted_mean as mean_of
 
 INITS = ('k-means++', 'random')
+CELLS = 1 << 18         # products held at once on a CPU
 
 
 class KMeans(NamedTuple):
@@ -43,19 +44,35 @@ class Lloyd(NamedTuple):
 
 
 def nearest(X, centers):
-    """(label, squared distance) of each row.  X and centers should lie about zero: the products would round.
-
-    A chain of compare and select over the centres: `jnp.argmin` is an order of magnitude slower on CPUs.
-    """
-    part = jnp.sum(centers**2, 1)[:, None] - 2 * (centers @ X.T)
-
-    def closer(best, now):
-        (least, label), (distance, i) = best, now
-        return (jnp.minimum(least, distance), jnp.where(distance < least, i, label)), None
-
-    start = (part[0], jnp.zeros(len(X), jnp.int32))
-    (least, label), _ = jax.lax.scan(closer, start, (part[1:], jnp.arange(1, len(centers), dtype=jnp.int32)))
+    """(label, squared distance) of each row.  X and centers should lie about zero: the products would round."""
+    label, least = closest(X, centers)
     return label, jnp.maximum(least + jnp.sum(X**2, 1), 0)
+
+
+def closest(X, centers):
+    """(label, squared distance less the row's own square) of each row.
+
+    Least value, then first place of it: `jnp.argmin` is an order of magnitude slower on CPUs. There some rows go at a
+    time, as many as keep the products in a cache.
+    """
+    n, k = len(X), len(centers)
+    square, number = jnp.sum(centers**2, 1)[:, None], jnp.arange(k, dtype=jnp.int32)[:, None]
+
+    def some(x):
+        part = square - 2 * (centers @ x.T)
+        least = jnp.min(part, 0)
+        return jnp.min(jnp.where(part == least[None], number, k - 1), 0), least
+
+    size = max(256, CELLS // k)
+    if n <= size or jax.default_backend() != 'cpu':
+        return some(X)
+
+    def put(found, i):      # the last rows overlap those before
+        new = some(jax.lax.dynamic_slice_in_dim(X, i, size))
+        return tuple(jax.lax.dynamic_update_slice_in_dim(f, v, i, 0) for f, v in zip(found, new, strict=True)), None
+
+    start = jnp.zeros(n, jnp.int32), jnp.zeros(n, X.dtype)
+    return jax.lax.scan(put, start, jnp.minimum(jnp.arange(-(-n // size), dtype=jnp.int32) * size, n - size))[0]
 
 
 def sums_by(labels, values, k: int):
@@ -76,17 +93,26 @@ def fill_empty(labels, distance, weight, k: int):
     return labels.at[row].set(jnp.arange(k, dtype=labels.dtype), mode='drop')
 
 
+def weighed(X, weight):
+    """[X, 1] times the weights: what is added up by label."""
+    return weight[:, None] * jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1)
+
+
 def lloyd(k: int, start) -> Task:
-    """Lloyd's iterations as a Task whose batch is (X, weight)."""
+    """Lloyd's iterations as a Task whose batch is (X, weight, `weighed` of them)."""
     def step(key, state, batch):
-        X, weight = batch
-        labels, distance = nearest(X, state.centers)
+        X, weight, both = batch
+        labels, least = closest(X, state.centers)
+        sums = sums_by(labels, both, k)
+
+        def filled():
+            new = fill_empty(labels, least + jnp.sum(X**2, 1), weight, k)
+            return new, sums_by(new, both, k)
+
         # the common case, no cluster empty, does not pay for sorting
-        counts = sums_by(labels, weight[:, None], k)[:, 0]
-        labels = jax.lax.cond((counts == 0).any(), lambda: fill_empty(labels, distance, weight, k), lambda: labels)
-        both = sums_by(labels, weight[:, None] * jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1), k)
-        total = both[:, -1:]
-        centers = jnp.where(total > 0, both[:, :-1] / jnp.where(total > 0, total, 1), state.centers)
+        labels, sums = jax.lax.cond((sums[:, -1] == 0).any(), filled, lambda: (labels, sums))
+        total = sums[:, -1:]
+        centers = jnp.where(total > 0, sums[:, :-1] / jnp.where(total > 0, total, 1), state.centers)
         return Lloyd(centers, labels), {}
 
     return Task(lambda key, batch: Lloyd(start, jnp.full(len(batch[0]), -1, jnp.int32)), step)
@@ -181,6 +207,7 @@ def kmeans(*, n_clusters: int = 8, init: Any = 'k-means++', n_init: int = 1, max
     Shapes: fit X [rows, features], weight [rows] -> KMeans(centers [k, features], inertia [], steps [], converged []);
         predict -> labels [rows]; transform -> distances [rows, k]; score -> minus the inertia [].
     init: 'k-means++', 'random' (rows), or centers [k, features] (then there is one start).
+    Cost: time rows x features x k for each step of each start; memory a copy of X, and rows x k for each start.
     Errors: ValueError for bad shapes or values (`estimator.rows`), more clusters than rows, an unknown init.
     Example:
         X = jnp.array([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]])
@@ -203,18 +230,23 @@ def kmeans(*, n_clusters: int = 8, init: Any = 'k-means++', n_init: int = 1, max
         X = X - middle
         begin = begin if isinstance(begin, str) else begin - middle
         goal = tol * jnp.mean(mean_of(X**2, weight))
+        both = weighed(X, weight)
 
         def run(start):
             def done(old, new):
                 stay = ((old.labels == new.labels) | (weight == 0)).all()
                 return stay | (jnp.sum((old.centers - new.centers) ** 2) <= goal)
 
-            found = solve(lloyd(n_clusters, start), key, (X, weight), max_steps=max_iter, done=done)
+            found = solve(lloyd(n_clusters, start), key, (X, weight, both), max_steps=max_iter,
+                          done=done)
             centers = found.state.centers
             inertia = jnp.sum(weight * jnp.sum((X - centers[nearest(X, centers)[0]]) ** 2, 1))
             return KMeans(centers + middle, inertia, found.steps, found.converged)
 
-        runs = jax.vmap(run)(starts(key, X, weight, n_clusters, begin, n_init))
+        begins = starts(key, X, weight, n_clusters, begin, n_init)
+        if len(begins) == 1:        # under vmap both sides of a `cond` are worked out
+            return run(begins[0])
+        runs = jax.vmap(run)(begins)
         return jax.tree.map(lambda x: x[jnp.argmin(runs.inertia)], runs)
 
     return Estimator(fit, predict, transform=transform, score=score)
@@ -232,7 +264,7 @@ def absorb(state: Batches, X, weight) -> Batches:
     """The centres with one batch added: each is the mean of all that it has been given so far."""
     k = len(state.centers)
     labels, _ = nearest(X, state.centers)
-    both = sums_by(labels, weight[:, None] * jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1), k)
+    both = sums_by(labels, weighed(X, weight), k)
     counts = state.counts + both[:, -1]
     centers = (state.centers * state.counts[:, None] + both[:, :-1]) / jnp.where(counts > 0, counts, 1)[:, None]
     centers = jnp.where(counts[:, None] > 0, centers, state.centers)
@@ -249,6 +281,8 @@ def minibatch_kmeans(*, n_clusters: int = 8, init: Any = 'k-means++', batch_size
     Shapes: fit X [rows, features], weight [rows] -> KMeans(centers [k, features], inertia [], steps [], converged []);
         predict, transform, score as in `kmeans`. It takes max_iter steps; converged says whether the last one moved the
         centres by at most tol times the mean variance of the columns.
+    Cost: time batch_size x features x k for each step, and rows x features x k once for the start and the inertia;
+        memory a copy of X, and rows x k once.
     Errors: ValueError for bad shapes or values (`estimator.rows`), more clusters than rows, an unknown init.
     Example:
         X = jnp.repeat(jnp.array([[0.0, 0.0], [9.0, 9.0]]), 50, axis=0)

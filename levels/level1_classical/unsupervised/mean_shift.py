@@ -82,7 +82,7 @@ def merged(at, mass, h):
         def by_column(j, best):
             return best & (at[:, j] == jnp.max(jnp.where(best, at[:, j], -jnp.inf)))
 
-        return jnp.argmax(jax.lax.fori_loop(0, d, by_column, best))
+        return jnp.argmax(jax.lax.fori_loop(0, d, by_column, best)).astype(jnp.int32)
 
     def one(now):
         alive, chosen, count = now
@@ -165,7 +165,7 @@ def mean_shift(*, bandwidth: Any = None, kernel: str = 'flat', seeds: Any = None
     Shapes: fit X [rows, features], weight [rows] -> MeanShift(centers [seeds, features], the first n_modes of them
         modes, zeros below; intensity [seeds], n_modes [], bandwidth [], steps [], converged []); predict [rows].
     bandwidth: a number above 0, may be traced; None takes `estimate_bandwidth`. seeds: [seeds, features].
-    Time rows x seeds x features for each step, memory rows x 128.
+    Cost: time rows x seeds x features for each step, memory rows x 128.
     Errors: ValueError for bad shapes or values (`estimator.rows`), bandwidth not above 0, an unknown kernel, seeds with
         another number of features.
     Example:

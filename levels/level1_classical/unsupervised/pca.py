@@ -170,6 +170,7 @@ def pca(*, n_components: int | None = None, whiten: bool = False, solver: str = 
         exact for those too; 'randomised' takes rows x features x k steps for each of power_iterations + 1 passes, holds
         a centred copy, and is as good as the spectrum falls; 'auto' is 'eigh' for up to 1,000 features with ten times
         as many rows, else 'full'.
+    Cost: time and memory as `solver` says; only 'eigh' holds no copy of X.
     Errors: ValueError for bad shapes or values (`estimator.rows`), n_components above rows or features, an unknown
         solver.
     Example:
@@ -265,7 +266,8 @@ def incremental_pca(*, n_components: int | None = None, whiten: bool = False,
     Paper: Ross, Lim, Lin, Yang 2008, Incremental learning for robust visual tracking, IJCV 77.
     Shapes: fit X [rows, features], weight [rows] -> IncrementalPCA(components [k, features], singular_values [k], mean
         [features], squares [features], count []); transform [rows, k]; inverse [rows, features].
-    batch_size: None takes 5 times the features. Time rows x features x (k + batch).
+    batch_size: None takes 5 times the features.
+    Cost: time rows x features x (k + batch), memory (k + batch) x features.
     Errors: ValueError for bad shapes or values (`estimator.rows`), n_components above rows or features.
     Example:
         X = jnp.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [3.0, 3.5]])

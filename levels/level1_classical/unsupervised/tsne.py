@@ -149,6 +149,7 @@ def tsne(*, n_components: int = 2, perplexity=30.0, early_exaggeration=12.0, lea
         (finding the neighbours, once, takes rows^2 x features in chunks); vmapped, it does the work of all its grid
         sizes. 'auto' is 'grid' from 3,000 rows on for two dimensions, 'exact' where every row is among
         the 3 x perplexity neighbours of every other, else 'neighbours'.
+    Cost: time and memory of each step as `method` says; memory beside that is a few times that of the map.
     perplexity: at most (rows - 1) / 3 is used. It may be traced if n_neighbors is given or the method is 'exact'.
     converged: the gradient times its gains fell to min_gradient, or 300 steps brought no smaller divergence.
     Errors: ValueError for bad shapes or values (`estimator.features`), fewer than two rows, weights, an unknown method

@@ -74,7 +74,7 @@ def umap(*, n_neighbors: int = 15, n_components: int = 2, min_dist=0.1, spread=1
         epochs, whatever other rows come with it; a row of the training data has its place already.
     n_neighbors counts the row itself; at most all rows. n_epochs: None is 500, from 10,000 rows on 200. There is no
         test of convergence: the rate falls to 0 over the epochs.
-    Time: neighbours, rows^2 x features in chunks, then rows x n_neighbors x negative_sample_rate for each epoch.
+    Cost: time neighbours, rows^2 x features in chunks, then rows x n_neighbors x negative_sample_rate for each epoch.
         Memory: rows x n_neighbors, and 150 numbers for each row in the spectral start.
     Errors: ValueError for bad shapes or values (`estimator.features`), fewer than two rows, weights, an unknown init.
     Example:

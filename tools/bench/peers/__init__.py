@@ -2,6 +2,7 @@
 
     CHOICES                      the configurations that a short trial chooses from; the fastest is the peer's best
     build(pair, mode, data_dir, *, steps, **choice) -> Peer
+    choices(pair, mode)          instead of CHOICES, where they differ from pair to pair
 
 Nothing else in the repository imports them, and nothing here is imported by what is measured.
 """
@@ -26,5 +27,10 @@ def load(name: str):
     except ModuleNotFoundError as e:
         if e.name and e.name.startswith('tools.'):
             raise
-        raise UsageError(f"{name} needs {e.name}, which is not installed; pip install 'ai-roadmap[bench]'") from None
+        raise missing(name, e.name) from None
     return module
+
+
+def missing(name: str, library: str) -> UsageError:
+    """What a person is told whose installation lacks a library."""
+    return UsageError(f"{name} needs {library}, which is not installed; pip install 'ai-roadmap[bench]'")

@@ -1,0 +1,39 @@
+"""Spam detection: what can be set, and what to expect."""
+from common import config as config_lib
+from common.config import TRAINING, field
+
+MODELS = ('bernoulli', 'multinomial', 'complement', 'logistic_counts', 'logistic_tfidf', 'svm_counts', 'svm_tfidf')
+FIELDS = {
+    'seed': TRAINING['seed'],
+    'data': field('sms_spam_4k', 'data set', choices=('sms_spam_4k', 'sms_spam')),
+    'models': field(MODELS, 'which models are compared', choices=MODELS),
+    'words': field(1000, 'how many words a model sees: the most frequent ones of what it learns from', low=10,
+                   high=20_000),
+    'folds': field(5, 'folds that measure', low=2, high=50),
+    'inner_folds': field(2, 'folds within each of them that choose the hyperparameter', low=2, high=50),
+}
+VARIANTS = {
+    'full': {},
+    'original': {'data': 'sms_spam'},
+    'smoke': {'models': ('multinomial', 'logistic_tfidf', 'svm_tfidf'), 'words': 100, 'folds': 3},
+}
+HARMLESS = ()
+
+
+def get_config(size: str = 'full'):
+    return config_lib.pick(FIELDS, VARIANTS, size)
+
+
+def check(config) -> None:
+    """ValueError for no model, or one that is there twice."""
+    if not config.models or len(set(config.models)) < len(config.models):
+        raise ValueError(f'models={tuple(config.models)}: expected one or more, each once')
+
+
+def expected(config) -> dict[str, tuple[float, str]]:
+    """What every correct run of a recipe reaches; `gain` is F1 of spam above that of the keyword rule."""
+    for size, values in (('full', {}), ('original', {})):
+        recipe = get_config(size)
+        if all(config[k] == recipe[k] for k in recipe if k != 'seed'):
+            return {name: (value, '>=') for name, value in values.items()}
+    return {}

@@ -1,0 +1,1 @@
+"""Titanic survival classification: seven classifiers, chosen and compared by nested cross-validation."""

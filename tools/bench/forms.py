@@ -1,0 +1,38 @@
+"""What a comparison with a peer is made of: the rows of `workloads` and of `classical`.  No JAX here."""
+from typing import Any, NamedTuple
+
+
+class Peer(NamedTuple):
+    """A module of `peers/` and what it is asked for, as `torch_mlp.resident`; target: the wall ratio to reach, one: the
+    ratio of CPU seconds of one thread; or None."""
+    name: str
+    target: float | None
+    one: float | None = None
+
+
+class Quality(NamedTuple):
+    """What both sides are asked for after the same number of steps, and how much worse ours may be; with several seeds
+    at least two standard errors of the difference."""
+    name: str
+    better: str         # 'higher' or 'lower'
+    margin: float
+
+
+class Pair(NamedTuple):
+    """`steps` in one repeat, `repeats` of them after one that is not counted; `sizes` is what both sides read."""
+    name: str
+    what: str
+    peers: tuple[Peer, ...]
+    unit: str
+    units_per_step: int
+    steps: int
+    repeats: int
+    quality: Quality
+    sizes: dict[str, Any]
+    data: str = ''      # a file that --data_dir must have
+    seeds: int = 1      # whose quality is compared, by their means; those beyond the first are not timed
+    group: str = ''     # what `--only` may name instead of all that are in it
+    one_thread: bool = True     # whether CPU seconds of one thread are taken as well
+
+    def quick(self) -> 'Pair':
+        return self._replace(steps=max(1, self.steps // 4), repeats=min(3, self.repeats), seeds=1)
