@@ -1,11 +1,13 @@
-"""Pages that are made from data: docs/parity.md from the ledger of parity tests.
+"""Pages that are made from data: docs/parity.md from the ledger of parity tests, docs/bench_results.md from the bench.
 
     PARITY_LEDGER=ledger.jsonl python -m pytest tests/parity     # measure: one JSON line per comparison
     python -m tools.make_docs --ledger=ledger.jsonl              # docs/data/parity.json and docs/parity.md
-    python -m tools.make_docs --check                            # is the page what the data says?
+    python -m tools.bench --peer --data_dir=DATA                 # measure, on a quiet machine
+    python -m tools.make_docs --bench=runs/bench.json            # docs/data/bench.json and docs/bench_results.md
+    python -m tools.make_docs --check                            # are the pages what the data says?
 
-A row is {component, peer, quantity, error, gate}: error is the largest difference that was measured, gate the bound
-that the test holds it to.
+A row of the ledger is {component, peer, quantity, error, gate}: error is the largest difference that was measured,
+gate the bound that the test holds it to.
 """
 import argparse
 import json
@@ -14,6 +16,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 DATA, PAGE = DOCS / 'data' / 'parity.json', DOCS / 'parity.md'
+BENCH, RESULTS = DOCS / 'data' / 'bench.json', DOCS / 'bench_results.md'
 KEYS = ('component', 'peer', 'quantity')
 HEAD = """# Parity: every component beside its peer
 
@@ -46,6 +49,28 @@ def render(rows: list[dict]) -> str:
     return '\n'.join(text) + '\n'
 
 
+RESULTS_HEAD = """# Benchmarks: one run
+
+Made by `python -m tools.make_docs` from `docs/data/bench.json`, which `tools.bench --peer` wrote; do not edit. What the
+columns mean is in [benchmarks](benchmarks.md). A ratio is the peer's time over ours: above 1 we are faster.
+"""
+
+
+def render_bench(result: dict) -> str:
+    """The page of a bench run."""
+    from tools.bench import table
+    m, load = result['machine'], result['load']
+    text = [RESULTS_HEAD, f'* {result["started"][:10]}, {m["device_kind"]}, {m["processor"]}, {load["cores"]} cores, '
+            f'load {load["start"]:.1f} at the start and {load["end"]:.1f} at the end',
+            f'* {", ".join(f"{k} {v}" for k, v in sorted(m["versions"].items()))}',
+            f'* peaks: {table.peaks(result["peaks"])}']
+    for title, (cells, notes) in (('Projects', table.cells_of_rows(result['rows'])),
+                                  ('Beside peers', table.cells_of_pairs(result['pairs']))):
+        text += [f'\n## {title}\n', *('| ' + ' | '.join(line) + ' |' for line in (
+            cells[0], ['---'] * len(cells[0]), *cells[1:])), '', *(f'* {note}' for note in notes)]
+    return '\n'.join(text).rstrip() + '\n'
+
+
 def read_lines(path: Path) -> list[dict]:
     """The rows of a ledger that tests wrote."""
     return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
@@ -61,19 +86,26 @@ def stale(measured: list[dict], written: list[dict]) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--ledger', type=Path, help='JSON lines written under $PARITY_LEDGER')
-    parser.add_argument('--check', action='store_true', help='write nothing; exit 1 if the page is stale')
+    parser.add_argument('--bench', type=Path, help='the JSON of tools.bench --peer')
+    parser.add_argument('--check', action='store_true', help='write nothing; exit 1 if a page is stale')
     args = parser.parse_args(argv)
     if args.ledger:
         DATA.parent.mkdir(exist_ok=True)
         DATA.write_text(json.dumps(merge(read_lines(args.ledger)), indent=1) + '\n', encoding='utf-8')
-    page = render(json.loads(DATA.read_text(encoding='utf-8')))
-    if args.check:
-        fresh = PAGE.exists() and PAGE.read_text(encoding='utf-8') == page
-        print('docs/parity.md is fresh' if fresh else 'docs/parity.md is stale: python -m tools.make_docs')
-        return 0 if fresh else 1
-    PAGE.write_text(page, encoding='utf-8')
-    print(f'{PAGE.name}: {len(page.splitlines())} lines')
-    return 0
+    if args.bench:
+        BENCH.write_text(args.bench.read_text(encoding='utf-8'), encoding='utf-8')
+    code = 0
+    for page, data, made_by in ((PAGE, DATA, render), (RESULTS, BENCH, render_bench)):
+        text = made_by(json.loads(data.read_text(encoding='utf-8')))
+        if not args.check:
+            page.write_text(text, encoding='utf-8')
+            print(f'{page.name}: {len(text.splitlines())} lines')
+        elif page.exists() and page.read_text(encoding='utf-8') == text:
+            print(f'docs/{page.name} is fresh')
+        else:
+            print(f'docs/{page.name} is stale: python -m tools.make_docs')
+            code = 1
+    return code
 
 
 if __name__ == '__main__':

@@ -44,7 +44,7 @@ plt.rcParams.update({'figure.dpi': 75, 'figure.constrained_layout.use': True, 'a
                      'legend.fontsize': 9, 'axes.prop_cycle': plt.cycler(color=COLORS)})
 
 # %% [markdown]
-# ## The idea, in pictures
+# ## The idea
 #
 # ### A picture is an array, and an array can be looked at in many ways
 #
@@ -145,7 +145,7 @@ def slide(i):
     dot.set_data(centre[i:i + 1], smooth[i:i + 1])
 
 
-moving(FuncAnimation(figure, slide, frames=range(0, len(windows), 2)))
+moving(FuncAnimation(figure, slide, frames=range(0, len(windows), 2)), colours=128)
 
 # %% [markdown]
 # ### A table as it comes
@@ -226,7 +226,7 @@ plt.show()
 # and looking a group's number $m$ up for every row, as a join does, is $H m$.
 #
 # The picture checks the claim about distances: two points at distance 1 that move away from the origin. The dashed line
-# is the prediction, with no constant fitted.
+# is the prediction, with no constant fitted. (Where the first formula makes no error at all it is drawn at the edge.)
 
 # %%
 far = np.logspace(0, 6, 25)
@@ -252,7 +252,7 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# ## The components
+# ## The component
 #
 # ### `norm`: a sum of squares that does not overflow
 #

@@ -65,7 +65,7 @@ def grid_moves(map_):
 
 
 # %% [markdown]
-# ## The idea, in pictures
+# ## The idea
 #
 # ### A matrix moves the plane
 #
@@ -221,7 +221,7 @@ for ax, slope, name in zip(axes, (-1.0, 0.88), ('lines that cross well', 'lines 
 plt.show()
 
 # %% [markdown]
-# ## The components
+# ## The component
 #
 # Everything below is written out in `levels/level0_foundations/linear_algebra`, runs under `jit` and `vmap`, takes any
 # number of leading batch axes, and is compared with NumPy, SciPy and torch by tests.

@@ -146,11 +146,11 @@ def choice(name: str, value: str, choices: Any) -> str:
     return value
 
 
-def summed(fn: Callable, *arrays: Array) -> PyTree:
+def summed(fn: Callable, *arrays: Array, always: bool = False) -> PyTree:
     """fn(*arrays), a tree of sums over rows.  On a CPU some rows at a time, whose sums are added: what fn makes of them
-    stays in a cache."""
+    stays in a cache.  `always`: elsewhere too, for the sake of memory."""
     n = len(arrays[0])
-    if n < 2 * CHUNK or jax.default_backend() != 'cpu':
+    if n < 2 * CHUNK or not (always or jax.default_backend() == 'cpu'):
         return fn(*arrays)
     whole = n // CHUNK
     add = lambda total, part: jax.tree.map(jnp.add, total, fn(*part))
@@ -158,6 +158,21 @@ def summed(fn: Callable, *arrays: Array) -> PyTree:
     start = fn(*(a[whole * CHUNK:] for a in arrays)) if n % CHUNK else jax.tree.map(
         lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(fn, *part(0)))
     return jax.lax.fori_loop(0, whole, lambda i, total: add(total, part(i)), start)
+
+
+def in_parts(fn: Callable, X: Array, size: int = CHUNK) -> PyTree:
+    """fn(X), a tree of arrays with as many rows as X.  On a CPU `size` rows at a time, as in `summed`."""
+    n = len(X)
+    if n < 2 * size or jax.default_backend() != 'cpu':
+        return fn(X)
+
+    def put(out, i):        # the last part overlaps the one before
+        new = fn(jax.lax.dynamic_slice_in_dim(X, i, size))
+        return jax.tree.map(lambda o, v: jax.lax.dynamic_update_slice_in_dim(o, v, i, 0), out, new), None
+
+    like = jax.eval_shape(fn, X[:size])
+    start = jax.tree.map(lambda v: jnp.zeros((n, *v.shape[1:]), v.dtype), like)
+    return jax.lax.scan(put, start, jnp.minimum(jnp.arange(-(-n // size), dtype=jnp.int32) * size, n - size))[0]
 
 
 def weighted_mean(x: Float[Array, 'rows k'], weight: Float[Array, ' rows']) -> Float[Array, ' k']:

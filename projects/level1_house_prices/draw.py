@@ -122,10 +122,10 @@ def curves(c, found: dict, rmse: dict) -> Figure:
         at, inner = m.points[hyper], np.sqrt(-m.inner)
         values = np.unique(at)
         lowest = np.stack([inner[:, at == v].min(1) for v in values], 1)     # over the other hyperparameters
+        few = len(values) < 8
+        ax.plot(values, lowest.mean(0), color=COLORS[name], marker='.' if few else None, label='mean over outer folds')
         ax.fill_between(values, lowest.min(0), lowest.max(0), color=COLORS[name], alpha=0.2, lw=0,
                         label='their range')
-        ax.plot(values, lowest.mean(0), color=COLORS[name], marker='.' if len(values) < 8 else None,
-                label='mean over outer folds')
         ax.plot(at[m.chosen], inner[np.arange(len(m.chosen)), m.chosen], 'o', ms=4, color='0.2', alpha=0.6,
                 label='choice of each outer fold')
         for other, style in (('ols', '--'), ('mean', ':')):
@@ -133,6 +133,9 @@ def curves(c, found: dict, rmse: dict) -> Figure:
                 ax.axhline(rmse[other].mean(), color='0.45', ls=style, lw=1, label=TITLES[other])
         more = f' (at the best {", ".join(list(m.points)[1:])})' if len(m.points) > 1 else ''
         ax.set(xscale='log', xlabel=hyper.replace('_', ' ') + more.replace('_', ' '), title=TITLES[name])
+        if few:
+            ax.set_xticks(values, [f'{v:g}' for v in values])
+            ax.set_xticks([], minor=True)
         ax.grid(alpha=0.25)
     for ax in axes[:, 0]:
         ax.set(ylabel='RMSE on inner folds (1000 $)')

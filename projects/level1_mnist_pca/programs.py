@@ -18,6 +18,7 @@ from levels.level1_classical.unsupervised.pca import incremental_pca, pca, scatt
 
 PROBES = ('knn', 'logistic')
 BASES = ('pca', 'random')
+DARK = 1e-3         # variance below which logistic regression does without a pixel
 SOLVERS = ('full', 'eigh', 'randomised', 'incremental')
 
 
@@ -89,7 +90,9 @@ def judge(c):
 
         which = tuple(jnp.asarray(v.ravel()) for v in np.meshgrid(np.arange(len(BASES)), dims, indexing='ij'))
         guess = jax.lax.map(some, which).reshape(len(BASES), len(dims), len(PROBES), -1).transpose(2, 0, 1, 3)
-        raw = jnp.stack([fitted(name, X) for name in PROBES])
+        # the logistic solver measures columns in deviations, which blows up a pixel that one digit in a thousand lights
+        lit = problem.train @ centred**2 / jnp.sum(problem.train) >= DARK
+        raw = jnp.stack([fitted('knn', X), fitted('logistic', jnp.where(lit[None], X, 0))])
         seen = left[0] @ problem.train / jnp.sum(problem.train)
         flat = length[problem.test] / X.shape[1]
         return Held(guess.astype(jnp.int8), raw.astype(jnp.int8), left[:, :, problem.test], seen, flat)
@@ -100,7 +103,9 @@ def judge(c):
 @exact
 def null(shared, key):
     """Variances along the components, largest first, of the data with every pixel shuffled by itself."""
-    X = jax.random.permutation(jax.random.wrap_key_data(key), shared, axis=0, independent=True)
+    # sorted by random bits, a pixel's values side by side: twice as fast as `jax.random.permutation`
+    bits = jax.random.bits(jax.random.wrap_key_data(key), shared.T.shape)
+    X = jax.lax.sort((bits, shared.T), dimension=1, num_keys=1)[1].T
     G = scatter(X, jnp.ones(len(X), X.dtype))[1] / (len(X) - 1)
     return jnp.linalg.eigvalsh(G)[::-1]
 

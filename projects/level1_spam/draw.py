@@ -89,6 +89,8 @@ def precision_recall(c, y: np.ndarray, decisions: dict, scores: dict) -> Figure:
         left.plot(curve.tpr[some], (hits / np.maximum(hits + alarms, 1))[some], **style)
         right.plot(np.maximum(curve.fpr, 2e-4), curve.tpr, **style)
         called = decisions[name] > 0
+        if rule:
+            continue
         left.plot(called[y == 1].mean(), y[called].mean(), 'o', ms=6, color=COLORS[name])
         right.plot(max(called[y == 0].mean(), 2e-4), called[y == 1].mean(), 'o', ms=6, color=COLORS[name])
     left.set(xlabel='recall: share of the spam that is found', ylabel='precision: share of what is called spam that is',
@@ -99,7 +101,7 @@ def precision_recall(c, y: np.ndarray, decisions: dict, scores: dict) -> Figure:
     left.legend(title='average precision (mean over folds)', fontsize=8, title_fontsize=8, loc='lower left')
     for ax in (left, right):
         ax.grid(alpha=0.25)
-    figure.suptitle(f'Thresholds, out of fold, {c.data}; a dot is where each model draws the line', fontsize=11)
+    figure.suptitle(f'Thresholds, out of fold, {c.data}; dots: where each model draws the line; crosses: 1, 2 signs', fontsize=11)
     return figure
 
 
@@ -149,7 +151,7 @@ def confusions(c, y: np.ndarray, decisions: dict) -> Figure:
 
 def calibration(c, y: np.ndarray, chances: dict) -> Figure:
     """What share is spam of the messages that were given a chance of 10, 20, ... %, with 95 % intervals (Wilson)."""
-    figure, axes = grid(len(chances), 2.7, 2.9, sharex=True, sharey=True)
+    figure, axes = grid(len(chances), 2.7, 3.2, sharex=True, sharey=True)
     for ax, (name, p) in zip(axes, chances.items()):
         place = np.minimum((p * 10).astype(int), 9)
         ax.plot([0, 1], [0, 1], color='0.6', lw=1)
@@ -161,6 +163,7 @@ def calibration(c, y: np.ndarray, chances: dict) -> Figure:
                 ax.plot(p[place == b].mean(), k / n, 'o', ms=4.5, color=COLORS[name])
         between = ((p > 0.1) & (p < 0.9)).sum()
         ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal')
+        ax.tick_params(labelbottom=True)
         ax.set_title(f'{TITLES[name]}\nBrier {np.mean((p - y) ** 2):.4f}; {between} between 10 and 90 %', fontsize=8.5)
         ax.grid(alpha=0.25)
     figure.supxlabel('chance of spam given (out of fold)', fontsize=10)

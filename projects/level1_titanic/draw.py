@@ -107,6 +107,8 @@ def grid(count: int, width: float, height: float, **shared):
     axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
     for ax in axes[count:]:
         ax.axis('off')
+    for ax in axes[count - columns:count]:      # the lowest of each column
+        ax.tick_params(labelbottom=True)
     return figure, axes[:count]
 
 
@@ -167,7 +169,7 @@ def sliced(c, rows: list[dict]) -> Figure:
         table = np.array([[value(at[n, *key]) for n in names] for key in keys])
         ax.imshow(table, cmap=colours, vmin=low, vmax=high, aspect='auto')
         for (i, j), v in np.ndenumerate(table):
-            dark = (v - low) / (high - low) > 0.7 if low > 0 else abs(v) > 0.1
+            dark = (v - low) / (high - low) > 0.6 if low > 0 else abs(v) > 0.1
             ax.text(j, i, form.format(v), ha='center', va='center', fontsize=8, color='white' if dark else 'black')
         ax.set_title(title, fontsize=10)
         ax.set_xticks(range(len(names)), [TITLES[n].replace(' ', '\n') for n in names], fontsize=8)

@@ -64,7 +64,7 @@ def test_the_command_is_checked_before_jax_is_imported():
 
 def test_every_project_and_every_target_has_its_row():
     assert {'level1_house_prices', 'level2_mnist', 'level5_mini_gpt', 'level6_cartpole'} <= set(workloads.projects())
-    targets = {p.name: t.target for p in workloads.PAIRS for t in p.peers}
+    targets = {p.name: t.target for p in workloads.NETS for t in p.peers}
     assert targets.pop('mnist_mlp') == 2.5 and workloads.pair('mnist_mlp').peers[0].target == 4
     assert targets == {'lenet': 0.75, 'gpt': 1.1, 'ppo_4': 15, 'ppo_16': 8, 'ppo_64': 5, 'gcn_cora': 25, 'ridge_cv': 20}
     assert len(set(workloads.names())) == len(workloads.names())

@@ -1,4 +1,4 @@
-"""docs/parity.md is what docs/data/parity.json says; tests/conftest.py compares that with what the tests measure."""
+"""The made pages are what their data says; tests/conftest.py compares the ledger with what the tests measure."""
 import copy
 import json
 
@@ -11,7 +11,7 @@ def written():
     return json.loads(make_docs.DATA.read_text(encoding='utf-8'))
 
 
-def test_the_page_is_what_the_data_says():
+def test_the_pages_are_what_the_data_says():
     assert make_docs.main(['--check']) == 0
     assert all(0 <= row['error'] <= row['gate'] for row in written())
 
@@ -21,9 +21,26 @@ def test_a_stale_page_or_ledger_is_seen(tmp_path, monkeypatch):
     changed = copy.deepcopy(rows)
     changed[0]['gate'] *= 10
     assert len(make_docs.stale(changed, rows)) == 2 and len(make_docs.stale(rows[1:], rows)) == 1
-    monkeypatch.setattr(make_docs, 'PAGE', tmp_path / 'parity.md')
-    assert make_docs.main(['--check']) == 1
-    make_docs.main([])
-    assert make_docs.main(['--check']) == 0
+    for name in ('PAGE', 'RESULTS'):        # each by itself
+        with monkeypatch.context() as own:
+            own.setattr(make_docs, name, tmp_path / f'{name}.md')
+            assert make_docs.main(['--check']) == 1
+            make_docs.main([])
+            assert make_docs.main(['--check']) == 0
+
+
+def test_the_bench_was_no_trial():
+    """What the results page shows is a whole run on a machine that had nothing else to do."""
+    from tools.bench import SCHEMA, workloads
+    result = json.loads(make_docs.BENCH.read_text(encoding='utf-8'))
+    assert result['schema'] == SCHEMA and not result['quick']
+    assert {r['name'] for r in result['rows']} == set(workloads.projects())
+    assert {r['name'] for r in result['pairs']} == {p.name for p in workloads.PAIRS}
+    assert not any('failed' in r for r in result['rows'] + result['pairs'])
+
+
+def test_a_bad_ledger_is_seen():
+    rows = written()
+    changed = [rows[0] | {'gate': rows[0]['gate'] * 10}]
     with pytest.raises(ValueError, match='expected one gate'):
-        make_docs.merge([rows[0], changed[0]])
+        make_docs.merge([rows[0], *changed])

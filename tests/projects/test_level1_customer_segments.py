@@ -24,7 +24,7 @@ MODULE = 'projects.level1_customer_segments.main'
 
 
 def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, **kwargs)
+    return processes.finish(folder, *flags, **{'module': MODULE, 'timeout': 550, **kwargs})
 
 
 def result(folder):

@@ -20,7 +20,7 @@ MODULE = 'projects.level1_mnist_pca.main'
 
 
 def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, **kwargs)
+    return processes.finish(folder, *flags, **{'module': MODULE, 'timeout': 550, **kwargs})
 
 
 def result(folder):

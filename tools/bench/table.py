@@ -48,7 +48,8 @@ def grid(rows: list[list[str]]) -> list[str]:
     return [line(rows[0]), '  '.join('-' * w for w in width), *map(line, rows[1:])]
 
 
-def of_rows(rows: list[dict]) -> list[str]:
+def cells_of_rows(rows: list[dict]) -> tuple[list[list[str]], list[str]]:
+    """(header and a line for each row that was measured, what is to be said of the others)."""
     head = ['project', 'strategy', 'compile', 'warm', 'step p10', 'p50', 'p90', 'per second', 'FLOPs', 'XLA FLOPs',
             'bytes', 'peak', 'matmul', 'copy']
     cells = [head]
@@ -59,10 +60,11 @@ def of_rows(rows: list[dict]) -> list[str]:
                       f'{amount(r["units_per_s"])} {r["unit"]}', amount(r['flops']['analytic']),
                       amount(r['flops']['xla']), amount(r['bytes'], 'B'), amount(r['peak_bytes'], 'B'),
                       share(use.get('matmul')), share(use.get('copy'))])
-    return grid(cells) + [f'{r["name"]} {r["strategy"]}: {why(r)}' for r in rows if why(r)]
+    return cells, [f'{r["name"]} {r["strategy"]}: {why(r)}' for r in rows if why(r)]
 
 
-def of_pairs(rows: list[dict]) -> list[str]:
+def cells_of_pairs(rows: list[dict]) -> tuple[list[list[str]], list[str]]:
+    """The same of comparisons."""
     cells = [['work', 'peer', 'wall', 'target', 'met', 'CPU s, 1 thread', 'quality', 'ours', 'theirs', 'equal', 'load']]
     for r in (r for r in rows if not why(r)):
         q, met = r['quality'], {True: 'yes', False: 'no', None: '-'}[r['met']]
@@ -70,7 +72,7 @@ def of_pairs(rows: list[dict]) -> list[str]:
                       ratio(r['cpu_ratio_one_thread']), q['name'], f'{q["ours"]:.4g}', f'{q["theirs"]:.4g}',
                       'yes' if q['equal'] else 'NO', '-'.join(f'{x:.1f}' for x in r['load'])])
     notes = [f'{r["name"]} {r["peer"]}: no wall ratio, {r["refused"]}' for r in rows if r.get('refused')]
-    return grid(cells) + notes + [f'{r["name"]} {r["peer"]}: {why(r)}' for r in rows if why(r)]
+    return cells, notes + [f'{r["name"]} {r["peer"]}: {why(r)}' for r in rows if why(r)]
 
 
 def lines(result: dict) -> list[str]:
@@ -79,5 +81,7 @@ def lines(result: dict) -> list[str]:
     out = [f'{m["device_kind"]}, {m["processor"]}; jax {m["versions"]["jax"]}; peaks: {peaks(result["peaks"])}; '
            f'load {load["start"]:.1f} to {load["end"]:.1f} on {load["cores"]} cores'
            + ('; --quick: not for reporting' if result['quick'] else '')]
-    out += ['', *of_rows(result['rows'])] if result['rows'] else []
-    return out + (['', *of_pairs(result['pairs'])] if result['pairs'] else [])
+    for found in (cells_of_rows(result['rows']) if result['rows'] else None,
+                  cells_of_pairs(result['pairs']) if result['pairs'] else None):
+        out += ['', *grid(found[0]), *found[1]] if found else []
+    return out

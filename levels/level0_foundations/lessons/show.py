@@ -47,8 +47,13 @@ def moving(source: Any, *, fps: int = 12, rest: float = 1.0, colours: int = 64) 
     wide = Image.new('RGB', (len(some) * some[0].width, some[0].height))
     for i, frame in enumerate(some):
         wide.paste(frame, (i * frame.width, 0))
-    palette = wide.quantize(colours, dither=Image.Dither.NONE)
-    first, *others = (f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames)
+    entries = wide.quantize(colours - 1, dither=Image.Dither.NONE).getpalette()[:3 * (colours - 1)]
+    palette = Image.new('P', (1, 1))
+    palette.putpalette([*entries, 255, 255, 255])
+    drawn = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+    for frame, quantized in zip(frames, drawn, strict=True):    # white, most of a picture, might become its neighbour
+        quantized.paste(len(entries) // 3, mask=frame.convert('L').point(lambda v: 255 * (v == 255)))
+    first, *others = drawn
     memory, times = io.BytesIO(), [t for _, t in each]
     times[-1] += 1000 * rest
     first.save(memory, 'PNG', save_all=True, append_images=others, duration=times, loop=0)

@@ -31,6 +31,7 @@ from levels.level1_classical.estimator import (
     floats,
     hyper,
     labelled,
+    summed,
 )
 
 SOLVERS = {'newton': newton, 'lbfgs': lbfgs, 'sketched': sketched, 'fista': fista}
@@ -115,11 +116,12 @@ def warn_if_separable(state: Logistic, penalty: str) -> None:
 def _columns(X, weight, fit_intercept: bool):
     """(A, mean, unit): X less a mean, and a column of ones where there is an intercept; A unit has spread 1, or 0."""
     share = weight / jnp.sum(weight)
-    mean = share @ X if fit_intercept else jnp.zeros(X.shape[1], X.dtype)
+    mean = summed(lambda w, x: w @ x, share, X) if fit_intercept else jnp.zeros(X.shape[1], X.dtype)
     A = jnp.pad(X - mean[None], ((0, 0), (0, int(fit_intercept))), constant_values=1)
     # What is left of the mean is its rounding: the intercept takes care of it; in a constant column it is no spread.
-    left = (share @ A)[:X.shape[1]] * fit_intercept
-    spread = jnp.sqrt(jnp.maximum(jnp.sum(share[:, None] * A * A, 0)[:X.shape[1]] - left**2, 0))
+    left, square = (s[:X.shape[1]] for s in summed(lambda w, a: (w @ a, w @ (a * a)), share, A))
+    left = left * fit_intercept
+    spread = jnp.sqrt(jnp.maximum(square - left**2, 0))
     flat = spread <= 8 * jnp.finfo(X.dtype).eps * jnp.abs(mean) + 1e-2 * jnp.abs(left)
     unit = jnp.where(flat, 0, 1 / jnp.where(flat, 1, spread))
     return A, mean, jnp.append(unit, jnp.ones(int(fit_intercept), X.dtype))

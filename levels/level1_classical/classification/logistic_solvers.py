@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from common.task import Task, solve
+from levels.level1_classical.estimator import summed
 
 MEMORY = 10     # pairs that L-BFGS keeps
 PATIENCE = 20   # steps without a better gradient: it is down to rounding
@@ -95,7 +96,7 @@ def forth(p: Problem, W):
 
 def back(p: Problem, R):
     """A' R in the units of W; in this order, which for a tall A is several times as fast as A.T @ R."""
-    return p.unit[:, None] * (R.T @ p.A).T
+    return p.unit[:, None] * summed(lambda r, a: r.T @ a, R, p.A).T
 
 
 def point(p: Problem, W, z) -> Point:
@@ -135,7 +136,7 @@ def length(p: Problem, at: Point, D, dz):
         spread = jnp.sum(prob * dz**2, 1) - jnp.sum(prob * dz, 1) ** 2
         return slope, p.v @ spread + jnp.sum(p.l2[:, None] * D**2)
 
-    first = look(jnp.zeros((), D.dtype))[0]
+    first = jnp.sum(at.G * D)       # the slope at 0
 
     def cond(loop):
         _, slope, _, _, _, n = loop

@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from levels.level1_classical.estimator import concrete, exact, features, holds, labelled
+from levels.level1_classical.estimator import concrete, exact, features, holds, in_parts, labelled, summed
+
+MILD = 64.0     # squared distance of a class's mean from the middle, in its variances, up to which products are exact
 
 
 class Gaussian(NamedTuple):
@@ -123,9 +125,9 @@ def update(state, X: Float[Array, 'rows features'], y: Int[Array, ' rows'], weig
         return with_sums(state, count, member @ seen(state, X))
     safe = jnp.where(count > 0, count, 1)[:, None]
     # about the middle, so that numbers far from zero lose nothing; then about the means
-    near = weight @ X / jnp.sum(weight)
-    mean = near[None] + member @ (X - near[None]) / safe
-    var = member @ (X - mean[y]) ** 2 / safe
+    near = summed(lambda w, x: w @ x, weight, X) / jnp.sum(weight)
+    mean = near[None] + summed(lambda m, x: m.T @ (x - near[None]), member.T, X) / safe
+    var = summed(lambda m, x, y: m.T @ (x - mean[y]) ** 2, member.T, X, y) / safe
     both = state.count + count
     share = (count / jnp.where(both > 0, both, 1))[:, None]
     apart = mean - state.mean
@@ -146,13 +148,30 @@ def log_joint(state, X: Float[Array, 'rows features']) -> Float[Array, 'rows cla
     middle = share @ state.mean
     whole = share @ (state.var + (state.mean - middle[None])**2)
     var = state.var + state.var_smoothing * jnp.max(whole)
-    ones = jnp.ones(X.shape[1], X.dtype)
+    mean = state.mean - middle[None]
+    first = state.log_prior - jnp.sum(jnp.log(var), 1) / 2
 
-    def one(k):         # the difference before the square: x^2 - 2 x m + m^2 cancels where a class hardly varies
-        mean, spread, prior = k
-        return prior - jnp.sum(jnp.log(spread)) / 2 - ((X - mean[None]) * jax.lax.rsqrt(spread)[None]) ** 2 @ ones / 2
+    def differences(X):
+        ones = jnp.ones(X.shape[1], X.dtype)
 
-    return jax.lax.map(one, (state.mean, var, state.log_prior)).T
+        def one(k):
+            mean, spread, first = k
+            return first - ((X - middle[None] - mean[None]) * jax.lax.rsqrt(spread)[None]) ** 2 @ ones / 2
+
+        return jax.lax.map(one, (mean, var, first)).T
+
+    def product(X):
+        rule = jnp.concatenate([-1 / (2 * var), mean / var], 1)
+        base = first - jnp.sum(mean**2 / var, 1) / 2
+
+        def some(x):
+            x = x - middle[None]
+            return jnp.concatenate([x * x, x], 1) @ rule.T + base[None]
+
+        return in_parts(some, X)
+
+    # x^2 - 2 x m + m^2 cancels where a class hardly varies: only then is the difference taken before the square
+    return jax.lax.cond(jnp.max(mean**2 / var) <= MILD, product, differences, X)
 
 
 @exact

@@ -20,7 +20,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from common.task import Task, solve, train_fn
-from levels.level1_classical.estimator import Estimator, choice, concrete, exact, features, floats, holds, hyper, rows
+from levels.level1_classical.estimator import (
+    Estimator,
+    choice,
+    concrete,
+    exact,
+    features,
+    floats,
+    holds,
+    hyper,
+    in_parts,
+    rows,
+)
 from levels.level1_classical.estimator import weighted_mean as mean_of
 
 INITS = ('k-means++', 'random')
@@ -55,7 +66,7 @@ def closest(X, centers):
     Least value, then first place of it: `jnp.argmin` is an order of magnitude slower on CPUs. There some rows go at a
     time, as many as keep the products in a cache.
     """
-    n, k = len(X), len(centers)
+    k = len(centers)
     square, number = jnp.sum(centers**2, 1)[:, None], jnp.arange(k, dtype=jnp.int32)[:, None]
 
     def some(x):
@@ -63,16 +74,7 @@ def closest(X, centers):
         least = jnp.min(part, 0)
         return jnp.min(jnp.where(part == least[None], number, k - 1), 0), least
 
-    size = max(256, CELLS // k)
-    if n <= size or jax.default_backend() != 'cpu':
-        return some(X)
-
-    def put(found, i):      # the last rows overlap those before
-        new = some(jax.lax.dynamic_slice_in_dim(X, i, size))
-        return tuple(jax.lax.dynamic_update_slice_in_dim(f, v, i, 0) for f, v in zip(found, new, strict=True)), None
-
-    start = jnp.zeros(n, jnp.int32), jnp.zeros(n, X.dtype)
-    return jax.lax.scan(put, start, jnp.minimum(jnp.arange(-(-n // size), dtype=jnp.int32) * size, n - size))[0]
+    return in_parts(some, X, max(256, CELLS // k))
 
 
 def sums_by(labels, values, k: int):

@@ -21,10 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from levels.level1_classical.estimator import Estimator, choice, exact, features, hyper, rows
+from levels.level1_classical.estimator import Estimator, choice, exact, features, hyper, rows, summed
 from levels.level1_classical.estimator import weighted_mean as mean_of
-
-CHUNK = 4096        # rows whose products are added up at a time
 
 
 class PCA(NamedTuple):
@@ -53,15 +51,21 @@ def described(components, squares, mean, total, count) -> PCA:
     return PCA(signed(components), squares / free, share, jnp.sqrt(squares), mean, jnp.where(left > 0, noise, 0))
 
 
-def gram(A):
-    """A'A; of a wide A only the blocks on and above the diagonal are multiplied (XLA knows no symmetric product)."""
+def upper(A):
+    """A'A as blocks of rows; of a wide A only those on and above the diagonal are multiplied (XLA knows no symmetric
+    product)."""
     d = A.shape[1]
-    if d < 256:
-        return A.T @ A
-    edges = [d * i // 4 for i in range(5)]
-    blocks = [jnp.pad(A[:, a:b].T @ A[:, a:], ((0, 0), (a, 0))) for a, b in pairwise(edges)]
-    upper = jnp.concatenate(blocks)
-    return jnp.triu(upper) + jnp.triu(upper, 1).T
+    edges = [d * i // 4 for i in range(5)] if d >= 256 else [0, d]
+    return [A[:, a:b].T @ A[:, a:] for a, b in pairwise(edges)]
+
+
+def assembled(blocks):
+    """The whole matrix of `upper`."""
+    if len(blocks) == 1:
+        return blocks[0]
+    d = blocks[0].shape[1]
+    whole = jnp.concatenate([jnp.pad(b, ((0, 0), (d - b.shape[1], 0))) for b in blocks])
+    return jnp.triu(whole) + jnp.triu(whole, 1).T
 
 
 def scatter(X, weight):
@@ -70,23 +74,15 @@ def scatter(X, weight):
     Rows are centred by a first mean, whose rounding error the second one puts right.
     """
     total = jnp.sum(weight)
-    first = weight @ X / total
+    first = summed(lambda w, x: w @ x, weight, X) / total
 
-    def add(sums, X, weight):
+    def part(weight, X):
         A = jnp.sqrt(weight)[:, None] * (X - first[None])
-        return sums[0] + gram(A), sums[1] + jnp.sqrt(weight) @ A
+        return upper(A), jnp.sqrt(weight) @ A
 
-    def chunk(i, sums):
-        part = lambda v: jax.lax.dynamic_slice_in_dim(v, i * size, size)
-        return add(sums, part(X), part(weight))
-
-    d, size = X.shape[1], min(CHUNK, len(X))
-    whole = len(X) // size
-    sums = jax.lax.fori_loop(0, whole, chunk, (jnp.zeros((d, d), X.dtype), jnp.zeros(d, X.dtype)))
-    if len(X) % size:
-        sums = add(sums, X[whole * size:], weight[whole * size:])
-    off = sums[1] / total
-    return first + off, sums[0] - total * off[:, None] * off[None]
+    blocks, off = summed(part, weight, X, always=True)
+    off = off / total
+    return first + off, assembled(blocks) - total * off[:, None] * off[None]
 
 
 def by_eigh(key, X, weight, k, power_iterations):

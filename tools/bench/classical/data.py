@@ -47,6 +47,11 @@ def groups(rng, s, apart: float = 0.25, spread: float = 1.0) -> SimpleNamespace:
     return found
 
 
+def far(rng, s) -> SimpleNamespace:
+    """Clouds far from each other, for methods that find their number."""
+    return groups(rng, s, apart=8.0)
+
+
 def apart(rng, s) -> SimpleNamespace:
     """Clouds that hardly touch."""
     return groups(rng, s, apart=3.0)
