@@ -9,7 +9,7 @@ FIELDS = {
     'models': field(MODELS, 'which models are compared', choices=MODELS),
     'degree': field(2, 'ridge, lasso, elastic and sgd see all products of up to so many features', low=1, high=3),
     'folds': field(10, 'folds that measure', low=2, high=100),
-    'inner_folds': field(5, 'folds within each of them that choose the hyperparameters', low=2, high=100),
+    'inner_folds': field(3, 'folds within each of them that choose the hyperparameters', low=2, high=100),
     'alphas': field(25, 'penalties of ridge, lasso and elastic that are tried', low=2, high=1000),
     'tol': field(1e-4, 'duality gap of lasso and elastic, as a share of the variance', low=1e-6, high=0.1),
     'trees': field(100, 'trees of the forest', low=1, high=10_000),
@@ -18,7 +18,7 @@ FIELDS = {
 }
 VARIANTS = {
     'full': {},
-    'california': {'data': 'california_housing', 'folds': 5, 'inner_folds': 3, 'alphas': 15, 'trees': 50},
+    'california': {'data': 'california_housing', 'folds': 5, 'inner_folds': 2, 'alphas': 15, 'trees': 50},
     'smoke': {'models': ('ols', 'ridge', 'lasso', 'knn'), 'folds': 3, 'inner_folds': 2, 'alphas': 4, 'degree': 1},
 }
 HARMLESS = ()

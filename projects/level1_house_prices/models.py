@@ -72,7 +72,8 @@ def maker(name: str, sizes: Sizes):
     last = {
         'ols': ols, 'ridge': functools.partial(ridge, solver='eigh'), 'lasso': functools.partial(lasso, tol=s.tol),
         'elastic': functools.partial(elastic_net, tol=s.tol),
-        'sgd': functools.partial(sgd_regressor, batch_size=16, max_iter=100, average=True, tol=0.0),
+        'sgd': functools.partial(sgd_regressor, batch_size=16, max_iter=100, schedule='constant', average=20_000,
+                                 tol=0.0),      # the mean of the steps after the first 20,000 rows
         'knn': lambda n_neighbors: study.one_of(
             jnp.searchsorted(jnp.array(NEIGHBOURS, float), n_neighbors),
             [knn_regressor(n_neighbors=k, weights='distance') for k in NEIGHBOURS]),

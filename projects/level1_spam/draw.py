@@ -16,10 +16,10 @@ TITLES = {'always_ham': 'always ham', 'keywords': 'keyword rule', 'bernoulli': '
 COLORS = dict(zip(TITLES, ('0.6', '0.35', '#2e933c', '#8a5a2b', '#edae49', '#7fb3e6', '#1f5fa8', '#e59aa3', '#d1495b')))
 
 
-def everything(run: Run, dataset, states: dict, words: tuple[str, ...], decisions: dict, chances: dict, scores: dict,
-               comparison: dict, rows: list[dict]) -> None:
+def everything(run: Run, y: np.ndarray, states: dict, words: tuple[str, ...], decisions: dict, chances: dict,
+               scores: dict, comparison: dict, rows: list[dict]) -> None:
     """Writes the pictures, of the first seed but for `models`."""
-    c, y = run.config, dataset.train['spam']
+    c = run.config
     figures = {'models': compared(c, scores, comparison), 'precision_recall': precision_recall(c, y, decisions, scores),
                'words': telling_words(c, states, words), 'confusion': confusions(c, y, decisions),
                'calibration': calibration(c, y, chances), 'slices': sliced(c, rows)}
@@ -80,7 +80,7 @@ def precision_recall(c, y: np.ndarray, decisions: dict, scores: dict) -> Figure:
     left, right = figure.subplots(1, 2)
     names = sorted((n for n in decisions if n != 'always_ham'), key=lambda n: -scores['ap'][n].mean())
     for name in names:
-        curve = jax.device_get(metrics_scores.roc_curve(y, decisions[name]))
+        curve = jax.device_get(jax.jit(metrics_scores.roc_curve)(y, decisions[name]))
         hits, alarms = curve.tpr * y.sum(), curve.fpr * (1 - y).sum()
         label = f'{scores["ap"][name].mean():.3f} {TITLES[name]}'
         rule = name == 'keywords'       # a handful of thresholds, with nothing between them
@@ -101,7 +101,8 @@ def precision_recall(c, y: np.ndarray, decisions: dict, scores: dict) -> Figure:
     left.legend(title='average precision (mean over folds)', fontsize=8, title_fontsize=8, loc='lower left')
     for ax in (left, right):
         ax.grid(alpha=0.25)
-    figure.suptitle(f'Thresholds, out of fold, {c.data}; dots: where each model draws the line; crosses: 1, 2 signs', fontsize=11)
+    figure.suptitle(f'Thresholds, out of fold, {c.data}; dots: where each model draws the line; crosses: one sign, two',
+                    fontsize=11)
     return figure
 
 

@@ -41,7 +41,7 @@ def main(run: Run) -> None:
         raise UsageError('--reduction: expected fast, found ordered: this project sums nothing over devices')
     strategy = experiment.strategy(args, spread.RULES)
     dataset = datasets.load(c.data, data_dir=args.data_dir or None)
-    train, test = dataset.train, dataset.test
+    train, test = {k: v[:c.messages or None] for k, v in dataset.train.items()}, dataset.test
     y, seeds = train['spam'], [c.seed + i for i in range(args.seeds)]
     words, found_words = models.table(train['text'])
     folds = [folds_of(c, y, seed) for seed in seeds]
@@ -68,9 +68,9 @@ def main(run: Run) -> None:
     slices = [row for name, g in first.items() if name != 'always_ham' for row in errors.slices(name, train, g)]
     mistakes = {name: errors.worst(train['text'], y, chances[name]) for name in found}
     if run.writes:
-        save(run, {name: found[name][0] for name in found}, first, words, dataset)
+        save(run, {name: found[name][0] for name in found}, first, words, y, dataset)
         folder.write_bytes(run.samples / 'mistakes.txt', errors.listing(mistakes, train, first).encode())
-        draw.everything(run, dataset, {n: m[0].state for n, m in found.items()}, words, first, chances, scores,
+        draw.everything(run, y, {n: m[0].state for n, m in found.items()}, words, first, chances, scores,
                         comparison, slices)
     states = [{name: found[name][i].state for name in found} for i in range(len(seeds))]
     results.finish(run, results.solved(states, values, compile=compiled, train=solved), data=dataset.describe(),
@@ -78,9 +78,8 @@ def main(run: Run) -> None:
                    slices=slices, mistakes=mistakes, best={name: [m.best for m in found[name]] for name in found})
 
 
-def save(run: Run, found: dict, first: dict, words: tuple[str, ...], dataset) -> None:
+def save(run: Run, found: dict, first: dict, words: tuple[str, ...], y, dataset) -> None:
     """The models of the first seed.  The header has the vocabulary, and what makes margins of an SVM chances."""
-    y = dataset.train['spam']
     for name, m in found.items():
         slope = models.platt(first[name], y, np.ones(len(y))).tolist() if name.startswith('svm') else None
         study.save(run.dir / f'{name}.safetensors', m.state, {
@@ -96,7 +95,7 @@ def numbers(name: str, scores: dict, tested: list, spam: np.ndarray) -> dict[str
 
 
 def measured(metric: str, spam: np.ndarray, decision) -> float:
-    return float(METRICS[metric](spam, jnp.asarray(decision), weight=jnp.ones(len(spam))))
+    return float(study.by_fold(METRICS[metric], spam, decision, np.ones((1, len(spam))))[0])
 
 
 def baseline(scores: dict, test: dict) -> dict[str, float]:

@@ -130,7 +130,7 @@ def calibration(c, y: np.ndarray, guesses: dict) -> Figure:
                 ax.plot([p[place == b].mean()] * 2, [low, high], color=COLORS[name], lw=1.2)
                 ax.plot(p[place == b].mean(), k / n, 'o', ms=4.5, color=COLORS[name])
         ax.set(xlim=(0, 1), ylim=(0, 1), aspect='equal')
-        ax.set_title(f'{TITLES[name]}\nBrier score {float(metrics_scores.brier(y, guesses[name])):.3f}', fontsize=9)
+        ax.set_title(f'{TITLES[name]}\nBrier score {np.mean((p - y) ** 2):.3f}', fontsize=9)
     figure.supxlabel('chance given (out of fold)', fontsize=10)
     figure.supylabel('share that survived', fontsize=10)
     figure.suptitle(f'Do chances hold?  {c.data}.  Grey, from below: how often each was given to the lost; green, from '

@@ -24,7 +24,7 @@ POINTS = {name: {k: float(v[len(v) // 2]) for k, v in models.grid(name, 3).items
 
 
 def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, **kwargs)
+    return processes.finish(folder, *flags, module=MODULE, **{'timeout': 550, **kwargs})
 
 
 def result(folder):

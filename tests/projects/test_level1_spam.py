@@ -36,8 +36,8 @@ PEERS = {
 POINTS = {name: {'alpha': 0.1} if name in models.BAYES else {'C': peer.C} for name, (_, peer) in PEERS.items()}
 
 
-def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, **kwargs)
+def finish(folder, *flags, timeout=600, **kwargs):
+    return processes.finish(folder, *flags, module=MODULE, timeout=timeout, **kwargs)
 
 
 def result(folder):
@@ -61,8 +61,8 @@ def test_the_run_folder(smoke):
     assert r['baseline']['cv_f1 of always_ham'] == 0 and 0.8 < r['baseline']['cv_f1 of keywords'] < 0.9
     for name in SMOKE:
         m = {key: r['metrics'][f'cv_{key}_{name}'] for key in experiment.METRICS}
-        assert len(m['f1']['values']) == 2 and 0.75 < m['f1']['mean'] < 0.92      # of 100 words
-        assert m['auc']['mean'] > 0.9 and m['ap']['mean'] > 0.8 and 0 < m['false_alarms']['mean'] < 0.3
+        assert len(m['f1']['values']) == 2 and 0.7 < m['f1']['mean'] < 0.9        # of 100 words, 1,000 messages
+        assert m['auc']['mean'] > 0.9 and m['ap']['mean'] > 0.75 and 0 < m['false_alarms']['mean'] < 0.3
         assert r['comparison']['f1'][f'{name} - always_ham']['low'] > 0.5
         assert len(r['mistakes'][name]['false alarms']) == 5 == len(r['mistakes'][name]['missed spam'])
         assert r['mistakes'][name]['missed spam'][0]['chance'] < 0.5 < r['mistakes'][name]['false alarms'][0]['chance']
@@ -70,7 +70,7 @@ def test_the_run_folder(smoke):
     assert {s['column'] for s in r['slices']} == {'length', 'digits', 'link', 'currency'}
     for column in ('length', 'digits', 'link', 'currency'):
         mine = [s for s in r['slices'] if s['column'] == column and s['model'] == 'multinomial']
-        assert sum(s['count'] for s in mine) == 3627 and sum(s['spam'] for s in mine) == TRAIN['spam'].sum()
+        assert sum(s['count'] for s in mine) == 1000 and sum(s['spam'] for s in mine) == TRAIN['spam'][:1000].sum()
     assert 'is finished' in finish(smoke, '--config=smoke', '--seeds=2')
 
 
@@ -223,7 +223,7 @@ def test_false_alarms_at_fixed_recall():
 def test_the_original(tmp_path, shared_file):
     finish(tmp_path, '--config=smoke', '--config.data=sms_spam', f'--data_dir={shared_file("sms_spam.tsv").parent}')
     r = result(tmp_path)
-    assert r['data']['verified'] and r['data']['train'] == 4128 and r['metrics']['cv_f1_multinomial']['mean'] > 0.75
+    assert r['data']['verified'] and r['data']['train'] == 4128 and r['metrics']['cv_f1_multinomial']['mean'] > 0.7
 
 
 def test_wrong_commands(tmp_path):

@@ -52,6 +52,7 @@ class Row(NamedTuple):
     steps: int = 1
     repeats: int = 5
     sweep: tuple[str, ...] = ()
+    alone: bool = False     # X is learned from without y, by which it is only judged
 
 
 def tenth(sizes: dict[str, int]) -> dict[str, int]:

@@ -64,7 +64,7 @@ def counts(rng, s) -> SimpleNamespace:
     rates = rng.gamma(2.0, 0.4, (k, d)).astype(np.float32)
     few = rng.random((n + JUDGED, d), np.float32)
     X = np.floor(-np.log1p(-few) * rates[y]).astype(np.float32)     # geometric: as quick to draw as uniform numbers
-    return _split(X, y, n)
+    return _split(X, y, n, clusters=k)
 
 
 def low_rank(rng, s) -> SimpleNamespace:

@@ -33,7 +33,7 @@ class Ours:
         given = options(row.options, d)
         make = found(HERE + row.path)
         X, key = jnp.asarray(d.X), jax.random.key(0)
-        y = None if d.y is None else jnp.asarray(d.y)
+        y = None if d.y is None or row.alone else jnp.asarray(d.y)
         if row.do in ('fit', 'sweep', 'predict'):
             self.model = make(**{k: v for k, v in given.items() if k not in row.sweep})
         if row.do == 'fit':
@@ -90,7 +90,7 @@ class Theirs:
         kind = choice.pop('dtype', None)
         cast = lambda v: v.astype(kind) if kind and v is not None and v.dtype.kind == 'f' else v
         self.row, self.d = row, d
-        self.X, self.y = cast(d.X), cast(d.y)
+        self.X, self.y = cast(d.X), None if row.alone else cast(d.y)
         self.queries = cast(d.queries) if row.do in ('predict', 'neighbours') else None
         self.make, self.options = found(other.path), options({**options(other.options, d), **choice}, d, cores)
         self.library, self.result, self.model = other.library, None, None
@@ -104,7 +104,7 @@ class Theirs:
         if row.do == 'neighbours':
             return self.model.kneighbors(self.queries)
         if row.do == 'call':
-            takes_y = 'y' in inspect.signature(self.make).parameters
+            takes_y = self.y is not None and 'y' in inspect.signature(self.make).parameters
             return self.make(self.X, *([self.y] if takes_y else []), **self.options)
         if row.do == 'sweep':
             fixed = {k: v for k, v in self.options.items() if k not in row.sweep}

@@ -14,6 +14,7 @@ TWICE = ({}, {'dtype': 'float64'})          # the precision in which a peer is f
 SOLVED = Quality('least_squares', 'lower', 1e-5)
 RIGHT = Quality('accuracy', 'higher', 0.005)
 BAYES = Quality('log_loss', 'lower', 1e-3)
+CLASSES = lambda d: {'n_classes': d.clusters}
 PENALTIES = np.logspace(0, 4, 50)
 BOOST = {'n_estimators': 100, 'learning_rate': 0.1, 'max_depth': 6}
 LEAVES = {**BOOST, 'num_leaves': 64, 'min_child_samples': 1, 'min_child_weight': 1.0, 'reg_lambda': 1.0, 'verbose': -1}
@@ -25,7 +26,7 @@ def _skl(path: str, options=None, choices=({},), target=None) -> tuple[Other, ..
 
 def _bayes(name: str, what: str, peer: str) -> Row:
     return Row(f'{name}_nb', f'{what} naive Bayes, fit', 'counts', COUNTS, f'classification.naive_bayes.{name}_nb',
-               {'n_classes': 10}, _skl(f'naive_bayes.{peer}'), BAYES)
+               CLASSES, _skl(f'naive_bayes.{peer}'), BAYES)
 
 
 LINEAR_ROWS = (
@@ -66,9 +67,9 @@ LINEAR_ROWS = (
 )
 NEAR_ROWS = (
     Row('gaussian_nb', 'Gaussian naive Bayes, fit', 'groups', COUNTS, 'classification.naive_bayes.gaussian_nb',
-        {'n_classes': 10}, _skl('naive_bayes.GaussianNB', target=1.8), BAYES),
+        CLASSES, _skl('naive_bayes.GaussianNB', target=1.8), BAYES),
     Row('gaussian_nb_predict', 'Gaussian naive Bayes, predict', 'groups', {**COUNTS, 'queries': 100_000},
-        'classification.naive_bayes.gaussian_nb', {'n_classes': 10}, _skl('naive_bayes.GaussianNB', target=9.0),
+        'classification.naive_bayes.gaussian_nb', CLASSES, _skl('naive_bayes.GaussianNB', target=9.0),
         Quality('agreement', 'higher', 0.001), do='predict'),
     _bayes('multinomial', 'multinomial', 'MultinomialNB'),
     _bayes('bernoulli', 'Bernoulli', 'BernoulliNB'),
@@ -77,7 +78,7 @@ NEAR_ROWS = (
         _skl('neighbors.NearestNeighbors', {'n_neighbors': 10, 'algorithm': 'brute'}, JOBS, 1.8),
         Quality('distance', 'lower', 1e-4), do='neighbours', repeats=3),
     Row('knn_classifier', '5 nearest neighbours, predict classes', 'groups', KNN, 'classification.knn.knn_classifier',
-        {'n_neighbors': 5, 'n_classes': 10},
+        lambda d: {'n_neighbors': 5, 'n_classes': d.clusters},
         _skl('neighbors.KNeighborsClassifier', {'n_neighbors': 5, 'algorithm': 'brute'}, JOBS),
         Quality('agreement', 'higher', 0.001), do='predict', repeats=3),
     Row('knn_regressor', '5 nearest neighbours, predict numbers', 'groups', KNN, 'classification.knn.knn_regressor',
@@ -168,4 +169,4 @@ MAP_ROWS = (
         (Other('umap.UMAP', {'n_epochs': 200, 'n_jobs': CORES}, target=2.5),), Quality('trust', 'higher', 0.005),
         repeats=3),
 )
-ROWS = LINEAR_ROWS + NEAR_ROWS + TREE_ROWS + MAP_ROWS
+ROWS = LINEAR_ROWS + NEAR_ROWS + TREE_ROWS + tuple(row._replace(alone=True) for row in MAP_ROWS)
