@@ -1,4 +1,4 @@
-"""Level 0, foundations: gradient descent and its relatives as optax transformations.
+"""Level 0, foundations: linear algebra, calculus, probability, optimisation, and lessons on the tools.
 
 `MEMBERS` is this level's part of `levels.catalogue`. Importing the package imports no component.
 """
@@ -17,7 +17,9 @@ _VARIABLES, _FAMILIES, _MEANS = 'Random variables', 'Distributions', 'Expectatio
 _LE, _ANSWERS = 'levels.level0_foundations.lessons', 'right and wrong answers in tests/fixtures/lessons'
 _BAYES, _MLE, _CONVEX = 'Bayes Rule', 'Maximum Likelihood Estimation (MLE)', 'Convex vs non-convex functions'
 
-DONE = ()     # topics whose definition of done is met, tests and all
+DONE = (        # topics whose definition of done is met, tests and all
+    _VECTORS, _PRODUCTS, _MAPS, _EIGEN, _SLOPES, _CHAIN, _PARTIAL, _VARIABLES, _FAMILIES, _MEANS, _BAYES, _MLE, _TOPIC,
+    _CONVEX, 'Python syntax', 'NumPy', 'Pandas', 'Matplotlib / Seaborn', 'Jupyter notebooks', 'Git + GitHub basics')
 
 MEMBERS = (
     Member(

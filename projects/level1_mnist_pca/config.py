@@ -42,7 +42,12 @@ def check(config) -> None:
 
 def expected(config) -> dict[str, tuple[float, str]]:
     """What every correct run of a recipe reaches."""
-    values = {'full': {'margin_random': (0.1, '>='), 'accuracy_knn_pca_20': (0.9, '>=')}}
+    values = {'full': {'margin_random': (0.12, '>='), 'margin_raw': (0.0, '>='), 'accuracy_knn_pca_20': (0.92, '>='),
+                       'mse_pca_50': (0.013, '<='), 'test_accuracy_reader': (0.9, '>='), 'trust_tsne': (0.96, '>='),
+                       'trust_umap': (0.95, '>='), 'map_accuracy_tsne': (0.85, '>='),
+                       'map_accuracy_umap': (0.85, '>=')},
+              'full_mnist': {'test_accuracy_reader': (0.9, '>='), 'accuracy_knn_pca_20': (0.92, '>='),
+                             'trust_tsne': (0.96, '>='), 'trust_umap': (0.94, '>=')}}
     for size, value in values.items():
         recipe = get_config(size)
         if all(config[k] == recipe[k] for k in recipe if k != 'seed'):

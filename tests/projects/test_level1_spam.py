@@ -232,7 +232,7 @@ def test_wrong_commands(tmp_path):
     assert 'sums nothing' in finish(tmp_path / 'b', '--config=smoke', '--reduction=ordered', code=2)
     said = finish(tmp_path / 'c', '--config=smoke', '--config.words=19000', code=2)
     assert '--config.words: expected at most' in said and 'found 19000' in said
-    assert 'each once' in finish(tmp_path / 'd', '--config.models=bernoulli,bernoulli', code=2)
+    assert 'each once' in finish(tmp_path / 'd', "--config.models=('bernoulli', 'bernoulli')", code=2)
 
 
 @pytest.mark.slow

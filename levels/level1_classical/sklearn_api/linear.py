@@ -9,7 +9,7 @@ from levels.level1_classical.sklearn_api.face import Face
 
 
 class LinearFace(MultiOutputMixin, RegressorMixin, Face):
-    """The linear regressions: coef_ [features] or [targets, features], intercept_."""
+    """The linear regressions: coef_ [features] or [targets, features], intercept_. Sparse X is made dense (`face`)."""
 
     _sparse = True
 

@@ -28,7 +28,7 @@ AFFINITIES = ('rbf', 'nearest_neighbors', 'precomputed')
 SOLVERS = ('auto', 'dense', 'lanczos')
 DENSE = 400         # rows up to which a whole eigendecomposition is the faster one
 STORED = 12_000     # rows up to which the similarities are kept (0.6 GB), and not worked out again for each product
-BASIS = 16          # blocks of a Lanczos basis
+BASIS = 16          # blocks of a Lanczos basis; half as many where a product reads rows^2 numbers
 
 
 class Embedding(NamedTuple):
@@ -119,17 +119,17 @@ def ritz(T, b: int):
     return values[::-1][:b], Y[:, ::-1][:, :b]
 
 
-def lanczos(product: Callable, start: Float[Array, 'n b'], k: int, tol, max_iter: int):
+def lanczos(product: Callable, start: Float[Array, 'n b'], k: int, tol, max_iter: int, basis: int = BASIS):
     """The k largest eigenvalues of a symmetric matrix that has none below 0, and their vectors, by block Lanczos with
     full reorthogonalisation: (values [k], vectors [n, k], cycles, converged).
 
-    Eigenvalues that are there several times, up to the b columns of a block, are all found. After BASIS blocks the b
+    Eigenvalues that are there several times, up to the b columns of a block, are all found. After `basis` blocks the b
     best Ritz vectors begin anew, until the residuals of k of them are at most tol. From the second cycle on it is not
     the matrix but a Chebyshev polynomial of it, small up to the b-th Ritz value: eigenvalues that lie close together
     are so far apart in it that many products need few blocks, and those are what costs where the matrix is sparse.
     """
     n, b = start.shape
-    blocks = max(2, min(BASIS, n // (2 * b)))
+    blocks = max(2, min(basis, n // (2 * b)))
 
     def cycle(now):
         Q, values, steps, _ = now
@@ -176,7 +176,8 @@ def embed(key, X, k: int, affinity: str, gamma, n_neighbors: int, solver: str, t
         limit = 64 * jnp.finfo(X.dtype).eps if tol is None else tol
         # I + D^-1/2 W D^-1/2, whose eigenvalues are from 0 to 2
         raised = lambda v: product(arrays, v / root[:, None]) / root[:, None] + v
-        values, vectors, steps, converged = lanczos(raised, start, k, limit, max_iter)
+        values, vectors, steps, converged = lanczos(raised, start, k, limit, max_iter,
+                                                      BASIS if affinity == 'nearest_neighbors' else BASIS // 2)
         values = values - 1
     vectors = vectors / root[:, None]
     largest = jnp.take_along_axis(vectors, jnp.argmax(jnp.abs(vectors), 0)[None], 0)
@@ -253,8 +254,8 @@ def spectral_clustering(*, n_clusters: int = 8, affinity: str = 'rbf', gamma=1.0
         SpectralClustering(labels [rows], embedding [rows, k], values [k], steps [], converged []).
     affinity: 'rbf', exp(-gamma d^2), has rows^2 entries: kept for up to 12,000 rows, beyond that worked out anew for
         each product, 128 rows at a time; 'nearest_neighbors' has rows x n_neighbors, which is for large data.
-    solver: 'dense' decomposes the whole matrix, rows^3 steps; 'lanczos' takes 16 blocks of n_clusters + 4 vectors
-        in each of up to max_iter cycles, until residuals are at most tol (None: 64 times the rounding of 1);
+    solver: 'dense' decomposes the whole matrix, rows^3 steps; 'lanczos' takes 8 blocks of n_clusters + 4 vectors (16
+        for 'nearest_neighbors') in each of up to max_iter cycles, until residuals are at most tol (None: 64 times the rounding of 1);
         'auto' is 'dense' for up to 400 rows.
     Cost: time for each product with the graph rows^2 x features ('rbf' beyond 12,000 rows; kept, rows^2) or rows x
         n_neighbors, and 16 (later up to 512) of them in a cycle; memory as `affinity` says, and rows x 32 (n_clusters
