@@ -8,7 +8,8 @@ from pathlib import Path
 
 from common import runtime
 
-PEERS = ('torch', 'torch-geometric', 'stable-baselines3', 'gymnasium', 'scikit-learn', 'optax')
+PEERS = ('torch', 'torch-geometric', 'stable-baselines3', 'gymnasium', 'scikit-learn', 'optax', 'lightgbm',
+         'xgboost-cpu', 'umap-learn', 'openTSNE', 'scipy')
 SLACK = 1.1     # our own threads keep the load near the number of cores; a whole foreign process is well above
 
 

@@ -255,11 +255,11 @@ def spectral_clustering(*, n_clusters: int = 8, affinity: str = 'rbf', gamma=1.0
     affinity: 'rbf', exp(-gamma d^2), has rows^2 entries: kept for up to 12,000 rows, beyond that worked out anew for
         each product, 128 rows at a time; 'nearest_neighbors' has rows x n_neighbors, which is for large data.
     solver: 'dense' decomposes the whole matrix, rows^3 steps; 'lanczos' takes 8 blocks of n_clusters + 4 vectors (16
-        for 'nearest_neighbors') in each of up to max_iter cycles, until residuals are at most tol (None: 64 times the rounding of 1);
-        'auto' is 'dense' for up to 400 rows.
+        for 'nearest_neighbors') in each of up to max_iter cycles, until residuals are at most tol (None: 64 times the
+        rounding of 1); 'auto' is 'dense' for up to 400 rows.
     Cost: time for each product with the graph rows^2 x features ('rbf' beyond 12,000 rows; kept, rows^2) or rows x
-        n_neighbors, and 16 (later up to 512) of them in a cycle; memory as `affinity` says, and rows x 32 (n_clusters
-        + 4).
+        n_neighbors, and 8 or 16 (later 32 times that) of them in a cycle; memory as `affinity` says, and rows x 32
+        (n_clusters + 4).
     Errors: ValueError for bad shapes or values (`estimator.features`), more clusters or neighbours than rows,
         similarities that are not square, symmetric and >= 0, and a weight: rows have none here.
     Example:
