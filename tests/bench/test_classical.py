@@ -18,7 +18,6 @@ TARGETS = {'kmeans': 1.8, 'nearest': 1.8, 'pca': 0.95, 'lasso': 1.4, 'ridge': 0.
            'gaussian_nb_predict': 9, 'linear_svc': 4, 'svc': 1.1, 'random_forest_classifier': 2.3,
            'gradient_boosting_regressor': 0.35, 'mean_shift': 20, 'spectral_clustering': 5, 'tsne': 0.8, 'umap': 2.5,
            'ward': 1.0, 'ridge_path': 20}
-SLOW = ('umap', 'tsne')         # umap-learn compiles for half a minute; both have their parity tests
 
 
 def test_every_estimator_has_a_row_and_every_target_is_there():

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from parity_ledger import compare
 from sklearn import linear_model
 from sklearn.datasets import load_diabetes, load_iris
@@ -150,6 +149,3 @@ def test_wrong_arguments_are_one_clear_line():
         sgd_regressor().fit(KEY, X, np.stack([y, y], 1))
     with pytest.raises(ValueError, match='classes: expected all labels in the first call'):
         faces.SGDClassifier().partial_fit(IRIS, SPECIES)
-    for name in ('SGDClassifier', 'SGDRegressor'):
-        with pytest.raises(TypeError, match='Sparse data was passed'):
-            getattr(faces, name)().fit(sp.csr_matrix(IRIS), SPECIES)
