@@ -8,7 +8,7 @@ FIELDS = {
     'watched': field(0.5, 'share of the days that make the segments; the rest is what came later', low=0.1, high=0.9),
     'least': field(3, 'fewest segments that are tried: two would only tell good from bad', low=2, high=12),
     'most': field(8, 'most segments that are tried', low=2, high=12),
-    'stable': field(0.75, 'adjusted Rand index that refits on resampled customers must agree with', low=0.0, high=1.0),
+    'stable': field(0.7, 'adjusted Rand index that refits on resampled customers must agree with', low=0.0, high=1.0),
     'refits': field(20, 'resampled refits for each number of segments', low=2, high=1000),
     'sample': field(3000, 'customers on whom silhouette and stability are measured', low=50, high=20000),
     'small': field(1000, 'customers that ward, spectral clustering and mean shift see: they are quadratic', low=50,

@@ -80,9 +80,10 @@ DEVIATIONS: dict[str, dict[str, str]] = {       # class -> check of scikit-learn
             'the draws of rows differ when rows are repeated; on average the law holds (scikit-learn: the same)'}
     for name in ('RandomForestClassifier', 'RandomForestRegressor')} | {
     name: {
-        'check_sample_weight_equivalence_on_dense_data':
+        f'check_sample_weight_equivalence_on_{kind}_data':
             'a row of weight 2 is one long step, a repeated row two short ones; over many keys the means agree '
-            '(scikit-learn: the same)'}
+            '(scikit-learn: the same)'
+        for kind in ('dense', 'sparse')}
     for name in ('SGDClassifier', 'SGDRegressor')}
 
 
