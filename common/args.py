@@ -48,6 +48,7 @@ class Args:
     keep: int = flag(3, 'checkpoints to keep', Int(1, 1000000))
     compile_cache: str = flag('auto', 'folder of compiled code: auto, off or a path')
     malloc_tuning: bool = flag(True, 'let glibc keep freed memory (faster steps on CPU, more memory)')
+    deterministic: bool = flag(True, 'on a GPU, only operations that give the same bits every time')
     host_devices: int = flag(0, 'make the CPU look like this many devices; 0: leave it', Int(0, 1024))
     distributed: str = flag('off', 'many processes: off, auto (cluster) or HOST:PORT of process 0', Process())
     num_processes: int = flag(1, 'processes of the run, with --distributed=HOST:PORT', Int(1, 100000))

@@ -1,4 +1,4 @@
-"""What must be set before JAX is imported: compilation cache, virtual devices, the allocator; and env.json."""
+"""What must be set before JAX uses a device: compile cache, virtual devices, determinism, allocator; and env.json."""
 import ctypes
 import datetime
 import hashlib
@@ -15,8 +15,9 @@ MALLOC = {'arena_max': (-8, 1), 'mmap_max': (-4, 0), 'trim_threshold': (-1, 2**3
 
 
 def setup(args) -> dict:
-    """Applies --compile_cache, --host_devices and --malloc_tuning. Returns what it did, for env.json."""
+    """Applies --compile_cache, --host_devices, --deterministic, --malloc_tuning. Returns what it did, for env.json."""
     return {'compile_cache': compile_cache(args.compile_cache), 'host_devices': host_devices(args.host_devices),
+            'deterministic': deterministic(args.deterministic),
             'malloc_tuning': malloc_tuning() if args.malloc_tuning else False}
 
 
@@ -60,9 +61,21 @@ def _user_cache() -> str | None:
 def host_devices(count: int) -> int:
     """Makes the CPU look like `count` devices (0: leave it). Works until JAX first uses a device."""
     if count:
-        rest = re.sub(r'--xla_force_host_platform_device_count=\S*', '', os.environ.get('XLA_FLAGS', '')).split()
-        os.environ['XLA_FLAGS'] = ' '.join([*rest, f'--xla_force_host_platform_device_count={count}'])
+        _xla('xla_force_host_platform_device_count', str(count))
     return count
+
+
+def deterministic(on: bool) -> bool:
+    """Keeps XLA on a GPU to operations whose sums always have the same order, and to no timed choice of kernels, which
+    another process may choose otherwise; without it a resumed run differs in its last bits.  No effect on a CPU."""
+    _xla('xla_gpu_deterministic_ops', str(on).lower())
+    return on
+
+
+def _xla(name: str, value: str) -> None:
+    """Sets one of XLA's flags and keeps the others."""
+    rest = re.sub(rf'--{name}=\S*', '', os.environ.get('XLA_FLAGS', '')).split()
+    os.environ['XLA_FLAGS'] = ' '.join([*rest, f'--{name}={value}'])
 
 
 def malloc_tuning() -> bool:

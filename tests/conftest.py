@@ -1,12 +1,17 @@
-"""Eight virtual CPU devices, a persistent compilation cache outside the repository, and no silent rank promotion."""
+"""Eight virtual CPU devices, a persistent compilation cache outside the repository, and no silent rank promotion.
+
+$AI_ROADMAP_TEST_PLATFORM names an accelerator (cuda, tpu) for the tests that can run on one: docs/accelerators.md.
+"""
 import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-os.environ['JAX_PLATFORMS'] = 'cpu'
-os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'
+PLATFORM = os.environ.get('AI_ROADMAP_TEST_PLATFORM', 'cpu')
+os.environ['JAX_PLATFORMS'] = PLATFORM if PLATFORM == 'cpu' else f'{PLATFORM},cpu'
+os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8 --xla_gpu_deterministic_ops=true'
+os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')     # several processes share an accelerator
 CACHE = os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(Path(tempfile.gettempdir()) / 'ai_roadmap_test_cache'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '0')
@@ -16,6 +21,8 @@ import psutil  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+if PLATFORM != 'cpu':           # peers are compared in float32, not in the TF32 or bfloat16 of a product by default
+    jax.config.update('jax_default_matmul_precision', 'highest')
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / 'shared' / 'data'

@@ -216,6 +216,14 @@ def test_host_devices(monkeypatch):
     assert os.environ['XLA_FLAGS'] == '--a=1 --b=2 --xla_force_host_platform_device_count=4'
 
 
+def test_determinism_is_one_more_flag_of_xla(monkeypatch):
+    monkeypatch.setenv('XLA_FLAGS', '--a=1 --xla_gpu_deterministic_ops=false')
+    assert runtime.deterministic(True)
+    assert os.environ['XLA_FLAGS'] == '--a=1 --xla_gpu_deterministic_ops=true'
+    assert not runtime.deterministic(False)
+    assert os.environ['XLA_FLAGS'] == '--a=1 --xla_gpu_deterministic_ops=false'
+
+
 def test_malloc_tuning_can_be_switched_off(monkeypatch):
     calls = []
 
@@ -240,7 +248,7 @@ def test_what_was_set_up_is_on_record(tmp_path):
                            '--host_devices=3')
     assert done.code == 0, done.err
     env = json.loads((tmp_path / 'env.json').read_text())
-    assert env['runtime'] == {'compile_cache': None, 'host_devices': 3, 'malloc_tuning': False}
+    assert env['runtime'] == {'compile_cache': None, 'host_devices': 3, 'deterministic': True, 'malloc_tuning': False}
 
 
 # ---- signals

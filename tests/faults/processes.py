@@ -23,7 +23,7 @@ SMALL = (
 
 def environment(**more) -> dict:
     env = {k: v for k, v in os.environ.items() if k not in ('XLA_FLAGS', 'JAX_PLATFORMS')}
-    return {**env, 'JAX_PLATFORMS': 'cpu', **more}
+    return {**env, 'JAX_PLATFORMS': os.environ.get('AI_ROADMAP_TEST_PLATFORM', 'cpu'), **more}
 
 
 def start(workdir, *flags, module=PROJECT, env=None, **kwargs) -> subprocess.Popen:

@@ -158,10 +158,10 @@ def conclude(pair: Pair, peer, both: dict, single: dict | None, cores: int) -> d
     return row
 
 
-def measure(pair: Pair, data_dir: str, env: dict[str, str]) -> list[dict]:
-    """The rows of a pair, one for each peer."""
+def measure(pair: Pair, data_dir: str, env: dict[str, str], *, cpu: bool = True) -> list[dict]:
+    """The rows of a pair, one for each peer; CPU seconds of one thread say nothing of a GPU, and are left out there."""
     sides = ['ours', *(p.name for p in pair.peers)]
     both = in_turn(pair, sides, data_dir, env, single=False)
     few = pair._replace(repeats=min(3, pair.repeats), seeds=1)
-    single = in_turn(few, sides, data_dir, {**env, **ONE}, single=True) if pair.one_thread else None
+    single = in_turn(few, sides, data_dir, {**env, **ONE}, single=True) if pair.one_thread and cpu else None
     return [conclude(pair, p, both, single, machine.cores()) for p in pair.peers]

@@ -2,6 +2,7 @@
 import json
 import os
 import time
+from pathlib import Path
 
 from common.errors import UsageError
 from tools.bench import SCHEMA, STRATEGIES, machine, pairs, table, workloads
@@ -25,10 +26,12 @@ def run(args) -> dict:
     say(f'peaks: {table.peaks(first)}')
     for name, strategy in todo:
         result['rows'].append(row := project(name, strategy, args, env))
+        write(result, args.out)
         say(f'{name} {strategy}: {table.brief(row)}')
     for pair in chosen:
-        for row in compared(pair.quick() if args.quick else pair, args, env):
+        for row in compared(pair.quick() if args.quick else pair, args, env, first['platform'] == 'cpu'):
             result['pairs'].append(row)
+            write(result, args.out)
             say(f'{pair.name}: {table.brief(row)}')
     last = peaks(args, env)
     say(f'peaks: {table.peaks(last)}')
@@ -37,10 +40,15 @@ def run(args) -> dict:
         if 'step_s' in row:
             row['utilisation'] = utilisation(row, best)
     result['load']['end'] = machine.load()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+    write(result, args.out)
     print('\n' + '\n'.join(table.lines(result)) + f'\n\nwritten: {args.out}', flush=True)
     return result
+
+
+def write(result: dict, out: Path) -> None:
+    """The JSON, after every row: a run of an hour that is cut off has lost one row, and has no load at its end."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
 
 
 def peaks(args, env) -> dict:
@@ -61,13 +69,13 @@ def project(name: str, strategy: str, args, env) -> dict:
     return row | {'load': [*loads, machine.load()]}
 
 
-def compared(pair: workloads.Pair, args, env) -> list[dict]:
+def compared(pair: workloads.Pair, args, env, cpu: bool) -> list[dict]:
     """The rows of a pair, or why there are none."""
     if pair.data and not os.path.isfile(os.path.join(args.data_dir, pair.data)):
         why = f'{pair.data} is not in --data_dir={args.data_dir or "(not given)"}'
         return [{'name': pair.name, 'peer': p.name, 'target': p.target, 'skipped': why} for p in pair.peers]
     try:
-        return pairs.measure(pair, args.data_dir, env)
+        return pairs.measure(pair, args.data_dir, env, cpu=cpu)
     except (UsageError, pairs.Failed) as e:
         key = 'skipped' if isinstance(e, UsageError) else 'failed'
         return [{'name': pair.name, 'peer': p.name, 'target': p.target, key: str(e)} for p in pair.peers]

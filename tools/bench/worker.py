@@ -58,23 +58,35 @@ def peak_rss() -> int | None:
     return most if sys.platform == 'darwin' else 1024 * most
 
 
-def tuned(peer, mode: str, pair: workloads.Pair, data_dir: str, single: bool) -> tuple[dict, dict[str, float]]:
-    """The peer's fastest configuration here, by one short trial of each, and what the trials took per step."""
+def tuned(peer, mode: str, pair: workloads.Pair, data_dir: str, single: bool) -> tuple[dict, dict[str, float | str]]:
+    """The peer's fastest configuration here, by one short trial of each, and what the trials took per step, or why
+    there is no such trial."""
     every = peer.choices(pair, mode) if hasattr(peer, 'choices') else peer.CHOICES
     choices = [c for c in every if not single or c.get('threads', 1) == 1]
     if len(choices) == 1:
         return choices[0], {}
-    seconds, n = {}, max(1, pair.steps // 10)
+    seconds, failed, n = {}, {}, max(1, pair.steps // 10)
     for i, choice in enumerate(choices):
-        side = peer.build(pair, mode, data_dir, steps=pair.steps, **choice)
-        for _ in range(2):      # the first one is not warm, but tells where a second one would take long
-            began = time.perf_counter()
-            side.run(n)
-            seconds[i] = (time.perf_counter() - began) / n
-            if pair.steps == 1 and seconds[i] > TRIAL:
-                break
+        try:
+            side = peer.build(pair, mode, data_dir, steps=pair.steps, **choice)
+            seconds[i] = trial(side, n, pair.steps == 1)
+        except RuntimeError as e:       # a form that this device does not have
+            failed[i] = f'{type(e).__name__}: {one_line(e)}'
+    if not seconds:
+        raise RuntimeError(f'no configuration works here: {failed}')
     best = min(seconds, key=seconds.get)
-    return choices[best], {json.dumps(choices[i], sort_keys=True): t for i, t in seconds.items()}
+    return choices[best], {json.dumps(choices[i], sort_keys=True): t for i, t in sorted({**seconds, **failed}.items())}
+
+
+def trial(side, n: int, once: bool) -> float:
+    """Seconds per step; the first of two runs is not warm, but tells where a second one would take long."""
+    for _ in range(2):
+        began = time.perf_counter()
+        side.run(n)
+        took = (time.perf_counter() - began) / n
+        if once and took > TRIAL:
+            break
+    return took
 
 
 def side(bell: Bell, request: dict) -> None:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from common.scatter import scatter
 from levels.level1_classical.ensembles.nodes import Tree, importances
 
 CRITERIA = ('squares', 'gini', 'entropy')       # squares of one-hot classes are gini; they differ in scale only
@@ -157,7 +158,7 @@ def grow(X: Float[Array, 'rows features'], Y: Float[Array, 'rows outputs'], weig
         rank = jnp.cumsum(splits, dtype=jnp.int32) - 1
         after = front.first + front.width
         node = jnp.where(slots < front.width, front.first + slots, nodes)
-        put = lambda old, new: old.at[node].set(new, mode='drop')
+        put = lambda old, new: scatter(old, node, new)
         shift = middle[None] if criterion == 'squares' else 0
         tree = tree._replace(
             feature=put(tree.feature, jnp.where(splits, feature, -1)),

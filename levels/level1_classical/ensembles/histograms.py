@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from common.scatter import scatter
+
 SAMPLE = 1 << 14        # rows that quantiles are taken of: sorting is what costs, and 64 rows for each bin are enough
 TABLE = 1 << 18         # numbers in the table of a batch of columns: what a core's cache holds
 
@@ -85,7 +87,7 @@ def quantile_edges(X: Float[Array, 'rows features'], weight, bins: int) -> Float
         middle = x + (after - x) / 2
         middle = jnp.where(middle < after, middle, x)
         to = jnp.where(cut, jnp.cumsum(cut) - 1, bins)
-        return jnp.full(bins - 1, jnp.inf, x.dtype).at[to].set(middle, mode='drop')
+        return scatter(jnp.full(bins - 1, jnp.inf, x.dtype), to, middle)
 
     return jax.lax.map(one, X.T)
 
@@ -193,7 +195,7 @@ def grow(codes: Int[Array, 'features rows'], edges, payload: Float[Array, 'rows 
         rank = jnp.cumsum(splits, dtype=jnp.int32) - 1
         after = front.first + front.width
         node = jnp.where(own < front.width, front.first + own, nodes)
-        put = lambda old, new: old.at[node].set(new, mode='drop')
+        put = lambda old, new: scatter(old, node, new)
         tree = Grown(put(tree.feature, jnp.where(splits, feature, -1)),
                      put(tree.threshold, jnp.where(splits, edges[feature, where], 0)),
                      put(tree.left, jnp.where(splits, after + 2 * rank, 0)),
@@ -221,6 +223,6 @@ def grow(codes: Int[Array, 'features rows'], edges, payload: Float[Array, 'rows 
 
 def gain_shares(feature, gain, d: int) -> Float[Array, ' features']:
     """The gain of each feature's splits, over all trees, as a share of all."""
-    by = jnp.zeros(d, gain.dtype).at[jnp.where(feature >= 0, feature, d)].add(gain, mode='drop')
+    by = scatter(jnp.zeros(d, gain.dtype), jnp.where(feature >= 0, feature, d), gain, 'add')
     total = jnp.sum(by)
     return by / jnp.where(total > 0, total, 1)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from common.scatter import scatter
 from levels.level1_classical.estimator import features
 
 
@@ -63,7 +64,7 @@ def reached(tree: Tree) -> Bool[Array, ' nodes']:
     def down(state):
         seen, front = state
         first = jnp.where(front & inner, tree.left, n)
-        front = jnp.zeros(n, bool).at[first].set(True, mode='drop').at[first + 1].set(True, mode='drop')
+        front = scatter(jnp.zeros(n, bool), jnp.stack([first, first + 1]), True)
         return seen | front, front
 
     return jax.lax.while_loop(lambda s: s[1].any(), down, (start, start))[0]
@@ -84,7 +85,7 @@ def gains(tree: Tree) -> Float[Array, ' nodes']:
 
 def importances(tree: Tree) -> Float[Array, ' features']:
     """The gain of each feature's splits, as a share of all."""
-    return shares(jnp.zeros_like(tree.importances).at[tree.feature].add(gains(tree), mode='drop'))
+    return shares(jnp.zeros_like(tree.importances).at[jnp.maximum(tree.feature, 0)].add(gains(tree)))
 
 
 def shares(x: Float[Array, ' n']) -> Float[Array, ' n']:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from common.scatter import scatter
 from levels.level1_classical.ensembles.nodes import Tree, gains, importances, reached
 
 
@@ -41,7 +42,7 @@ def _parents(tree: Tree) -> Int[Array, ' nodes']:
     n = len(tree.feature)
     first = jnp.where((tree.feature >= 0) & reached(tree), tree.left, n)
     own = jnp.arange(n, dtype=jnp.int32)
-    return jnp.full(n, n, jnp.int32).at[first].set(own, mode='drop').at[first + 1].set(own, mode='drop')
+    return scatter(jnp.full(n, n, jnp.int32), jnp.stack([first, first + 1]), own)
 
 
 def _start(tree: Tree, parent):
@@ -54,8 +55,8 @@ def _start(tree: Tree, parent):
 
     def up(state):
         branch, size, at = state
-        branch = branch.at[at].add(jnp.where(leaf, risk, 0), mode='drop')
-        return branch, size.at[at].add(1, mode='drop'), jnp.where(at < n, parent[jnp.minimum(at, n - 1)], n)
+        branch = scatter(branch, at, jnp.where(leaf, risk, 0), 'add')
+        return branch, scatter(size, at, 1, 'add'), jnp.where(at < n, parent[jnp.minimum(at, n - 1)], n)
 
     zero = jnp.zeros_like(risk)
     branch, size, _ = jax.lax.while_loop(lambda s: (s[2] < n).any(), up, (zero, zero, at))
@@ -76,14 +77,14 @@ def _sever(risk, parent, left, cut: Cut) -> Cut:
 
     def up(state):
         branch, size, at = state
-        return branch.at[at].add(lost), size.at[at].add(fewer), parent[at]
+        return scatter(branch, at, lost, 'add'), scatter(size, at, fewer, 'add'), parent[at]
 
     branch, size, _ = jax.lax.while_loop(lambda s: s[2] < n, up, (cut.branch, cut.size, weakest))
 
     def down(state):        # children have higher numbers: mark them until nothing is new
         gone, front = state
         first = jnp.where(front & (cut.feature >= 0), left, n)
-        front = jnp.zeros(n, bool).at[first].set(True, mode='drop').at[first + 1].set(True, mode='drop')
+        front = scatter(jnp.zeros(n, bool), jnp.stack([first, first + 1]), True)
         return gone | front, front
 
     own = jnp.zeros(n, bool).at[weakest].set(True)
@@ -156,8 +157,8 @@ def best_first(tree: Tree, most: int) -> Tree:
         best = jnp.argmax(worth)
         found = worth[best] > -jnp.inf
         children = jnp.where(found, tree.left[best], n) + jnp.arange(2, dtype=jnp.int32)
-        return (ready.at[best].set(False).at[children].set(True, mode='drop'),
-                kept.at[jnp.where(found, best, n)].set(True, mode='drop')), None
+        return (scatter(ready.at[best].set(False), children, True),
+                scatter(kept, jnp.where(found, best, n), True)), None
 
     start = (jnp.zeros(n, bool).at[0].set(True), jnp.zeros(n, bool))
     (_, kept), _ = jax.lax.scan(open_one, start, None, length=min(most, (n + 1) // 2) - 1)

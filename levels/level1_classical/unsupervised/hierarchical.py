@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from common.scatter import scatter
 from levels.level1_classical.estimator import Estimator, choice, concrete, features, floats, holds, hyper
 
 METHODS = ('ward', 'single', 'complete', 'average')
@@ -68,7 +69,7 @@ def search(D, method: str):
         # two plain reductions: argmin is slower on CPUs. Among equals the one before comes first, or chains may circle
         there = jnp.min(jnp.where(row == gap, places, n - 1))
         mutual = (s.length > 1) & (row[before] <= gap)
-        chain = s.chain.at[jnp.where(mutual, n, s.length)].set(there, mode='drop')
+        chain = scatter(s.chain, jnp.where(mutual, n, s.length), there)
         return Chain(chain, jnp.where(mutual, s.length, s.length + 1), gap, mutual)
 
     def merge(i, now):
@@ -177,7 +178,7 @@ def cut(merges: Float[Array, 'm 4'], *, n_clusters: Any = None, height: Any = No
     parent = nodes
     for side in (0, 1):         # a merge that is not made points nowhere
         child = jnp.where(below, merges[:, side].astype(jnp.int32), 2 * m + 1)
-        parent = parent.at[child].set(made, mode='drop')
+        parent = scatter(parent, child, made)
     root = jax.lax.fori_loop(0, max(1, (2 * m).bit_length()), lambda i, p: p[p], parent)
     present = (nodes <= m) | jnp.concatenate([jnp.zeros(m + 1, bool), below])
     number = jnp.cumsum(present & (parent == nodes)) - 1

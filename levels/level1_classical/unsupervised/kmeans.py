@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from common.scatter import scatter
 from common.task import Task, solve, train_fn
 from levels.level1_classical.estimator import (
     Estimator,
@@ -91,7 +92,7 @@ def fill_empty(labels, distance, weight, k: int):
     place = jnp.cumsum(empty) - 1                       # the how-maniest empty cluster this is
     takes = empty & (place < len(far)) & (far[jnp.clip(place, 0, len(far) - 1)] > 0)
     row = jnp.where(takes, which[jnp.clip(place, 0, len(far) - 1)], len(labels))
-    return labels.at[row].set(jnp.arange(k, dtype=labels.dtype), mode='drop')
+    return scatter(labels, row, jnp.arange(k, dtype=labels.dtype))
 
 
 def weighed(X, weight):

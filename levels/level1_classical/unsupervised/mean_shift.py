@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from common.scatter import scatter
 from levels.level1_classical.estimator import Estimator, choice, concrete, exact, features, floats, holds, hyper, rows
 from levels.level1_classical.estimator import weighted_mean as mean_of
 
@@ -59,7 +60,7 @@ def climb(X, weight, seeds, active, h, kernel: str, tol, max_iter: int):
         rest = jnp.sum((to - at) ** 2, 1) <= (tol * h) ** 2
         over = (rest | (took + 1 >= max_iter)) & (seed < n)
         put = jnp.where(over, seed, n)
-        done = [v.at[put].set(new, mode='drop') for v, new in zip(done, (to, mass, took + 1, rest), strict=True)]
+        done = [scatter(v, put, new) for v, new in zip(done, (to, mass, took + 1, rest), strict=True)]
         # a lane whose seed has come to rest takes the next one, so that none waits for the slowest
         seed = jnp.where(over, jnp.max(seed) + jnp.cumsum(over, dtype=seed.dtype), seed)
         at = jnp.where(over[:, None], seeds[jnp.minimum(seed, n - 1)], to)

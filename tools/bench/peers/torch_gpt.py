@@ -8,11 +8,16 @@ import shutil
 import numpy as np
 
 from common import datasets, texts
-from tools.bench.peers import Peer, torch_mlp
+from tools.bench.peers import Peer, cuda, torch_mlp
 
 require = torch_mlp.require
-COMPILED = [{'threads': 2, 'compiled': True}] if shutil.which('g++') else []
-CHOICES = [{'threads': 1}, {'threads': 2}, *COMPILED]
+
+
+def choices(pair, mode):
+    forms = [{'threads': 1}, {'threads': 2}]
+    if cuda.wanted():
+        forms = cuda.FORMS
+    return [*forms, *([{**forms[-1], 'compiled': True}] if shutil.which('g++') else [])]
 
 
 def network(torch, c, vocab: int):
@@ -64,37 +69,49 @@ def rate(c, step: int) -> float:
     return c.rate * ((1 - c.final) * 0.5 * (1 + math.cos(math.pi * share)) + c.final)
 
 
-def build(pair, mode, data_dir, *, steps, threads=2, compiled=False):
-    torch = require()
+def build(pair, mode, data_dir, *, steps, threads=2, compiled=False, graph=False):
+    torch = cuda.prepared(require(), threads)
     from projects.level5_mini_gpt import config
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
     c = config.get_config('shakespeare')
     text = np.frombuffer(texts.as_str(datasets.load('king_james').train['text']).encode('utf-32-le'), np.uint32)
     known, codes = np.unique(text, return_inverse=True)
-    tokens = torch.from_numpy(codes.astype(np.int64))
-    net = network(torch, c, len(known))
+    tokens, net = cuda.moved(torch.from_numpy(codes.astype(np.int64)), network(torch, c, len(known)))
     matrices = [p for p in net.parameters() if p.ndim >= 2]
     others = [p for p in net.parameters() if p.ndim < 2]
     groups = [{'params': matrices, 'weight_decay': c.weight_decay}, {'params': others, 'weight_decay': 0}]
-    tx = torch.optim.AdamW(groups, lr=c.rate, betas=(0.9, c.beta2), fused=True)
+    tx = torch.optim.AdamW(groups, lr=c.rate, betas=(0.9, c.beta2), fused=True, capturable=graph)
+    rates, = cuda.moved(torch.zeros(())) if graph else (None,)      # a graph reads it where it lies
+    for group in tx.param_groups if graph else ():
+        group['lr'] = rates
     model = torch.compile(net) if compiled else net
-    parameters, offsets = list(net.parameters()), torch.arange(c.context + 1)
-    count, seen = 0, []
+    parameters, offsets = list(net.parameters()), torch.arange(c.context + 1, device=tokens.device)
+    count, seen, last = 0, [], tokens.new_zeros((), dtype=torch.float32)
+
+    def learn(window):
+        tx.zero_grad(set_to_none=True)
+        loss = model(window[:, :-1], window[:, 1:])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, c.clip, foreach=True)
+        tx.step()
+        last.copy_(loss.detach())
+
+    def window():
+        return tokens[torch.randint(len(tokens) - c.context, (c.batch_size, 1), device=tokens.device) + offsets]
+
+    one = cuda.captured(torch, learn, window()) if graph else learn
 
     def run(n):
         nonlocal count
         seen.clear()
         for _ in range(n):
-            for group in tx.param_groups:
-                group['lr'] = rate(c, count)
-            window = tokens[torch.randint(len(tokens) - c.context, (c.batch_size, 1)) + offsets]
-            tx.zero_grad(set_to_none=True)
-            loss = model(window[:, :-1], window[:, 1:])
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, c.clip, foreach=True)
-            tx.step()
-            seen.append(loss.detach())
+            if graph:
+                rates.fill_(rate(c, count))
+            else:
+                for group in tx.param_groups:
+                    group['lr'] = rate(c, count)
+            one(window())
+            seen.append(last.clone())
             count += 1
+        cuda.wait(torch)
 
     return Peer(run, lambda: {'loss': float(torch.stack(seen).mean())})

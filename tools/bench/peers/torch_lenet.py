@@ -1,9 +1,13 @@
 """LeNet-5 in torch with fused Adam, resident tensors; memory format and number of threads by trial."""
 from common import datasets
-from tools.bench.peers import Peer, torch_mlp
+from tools.bench.peers import Peer, cuda, torch_mlp
 
 require = torch_mlp.require
-CHOICES = [{'threads': n, 'channels_last': last} for n in (1, 2) for last in (False, True)]
+
+
+def choices(pair, mode):
+    forms = cuda.FORMS if cuda.wanted() else [{'threads': 1}, {'threads': 2}]
+    return [{**form, 'channels_last': last} for form in forms for last in (False, True)]
 
 
 def network(torch):
@@ -14,19 +18,22 @@ def network(torch):
                          nn.Linear(84, 10))
 
 
-def build(pair, mode, data_dir, *, steps, threads=1, channels_last=False):
-    torch = require()
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
+def build(pair, mode, data_dir, *, steps, threads=1, channels_last=False, graph=False):
+    torch = cuda.prepared(require(), threads)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    net, ds = network(torch).to(memory_format=layout), datasets.load('mnist_5k')
-    x, y = torch_mlp.digits(torch, ds.train, 'image')
+    (net,), ds = cuda.moved(network(torch).to(memory_format=layout)), datasets.load('mnist_5k')
+    x, y = cuda.moved(*torch_mlp.digits(torch, ds.train, 'image'))
     batches = torch_mlp.shuffled(torch, x, y, pair.sizes['batch'])
-    learn = torch_mlp.stepper(torch, net, pair.sizes['rate'])
+    one = torch_mlp.stepper(torch, net, pair.sizes['rate'], graph)
+
+    def learn(x, y):
+        one(x.contiguous(memory_format=layout), y)
+
+    learn = cuda.captured(torch, learn, *next(batches)) if graph else learn
 
     def run(n):
         for _ in range(n):
-            x, y = next(batches)
-            learn(x.contiguous(memory_format=layout), y)
+            learn(*next(batches))
+        cuda.wait(torch)
 
     return Peer(run, lambda: {'accuracy': torch_mlp.accuracy(torch, net, *torch_mlp.digits(torch, ds.test, 'image'))})

@@ -5,14 +5,16 @@ import itertools
 import numpy as np
 
 from common import datasets
-from tools.bench.peers import Peer
-
-CHOICES = [{'threads': 1}, {'threads': 2}]
+from tools.bench.peers import Peer, cuda
 
 
 def require():
     import torch
     return torch
+
+
+def choices(pair, mode):
+    return cuda.FORMS if cuda.wanted() else [{'threads': 1}, {'threads': 2}]
 
 
 def digits(torch, split: dict, layout: str = 'flat'):
@@ -22,9 +24,9 @@ def digits(torch, split: dict, layout: str = 'flat'):
     return x, torch.from_numpy(split['label'].astype(np.int64))
 
 
-def stepper(torch, net, rate: float):
+def stepper(torch, net, rate: float, graph: bool = False):
     """(x, y) -> one step of fused Adam."""
-    tx = torch.optim.Adam(net.parameters(), lr=rate, fused=True)
+    tx = torch.optim.Adam(net.parameters(), lr=rate, fused=True, capturable=graph)
     loss_fn = torch.nn.CrossEntropyLoss()
 
     def learn(x, y):
@@ -37,7 +39,7 @@ def stepper(torch, net, rate: float):
 def shuffled(torch, x, y, batch: int):
     """Batches for ever: a new shuffle for each epoch, the remainder dropped."""
     while True:
-        order = torch.randperm(len(x))
+        order = torch.randperm(len(x), device=x.device)
         for i in range(len(x) // batch):
             rows = order[i * batch:(i + 1) * batch]
             yield x.index_select(0, rows), y.index_select(0, rows)
@@ -46,29 +48,34 @@ def shuffled(torch, x, y, batch: int):
 def loaded(torch, x, y, batch: int):
     """The same from a DataLoader."""
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=batch, shuffle=True,
-                                         drop_last=True)
+                                         drop_last=True, pin_memory=cuda.wanted())
     while True:
-        yield from loader
+        for pair in loader:
+            yield cuda.moved(*pair)
 
 
 def accuracy(torch, net, x, y) -> float:
     with torch.no_grad():
+        x, y = cuda.moved(x, y)
         return float((net(x).argmax(1) == y).float().mean())
 
 
-def build(pair, mode, data_dir, *, steps, threads=1):
-    torch = require()
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
+def build(pair, mode, data_dir, *, steps, threads=1, graph=False):
+    torch = cuda.prepared(require(), threads)
     ds, widths = datasets.load('mnist_5k'), (784, *pair.sizes['hidden'], 10)
     layers = [m for a, b in itertools.pairwise(widths) for m in (torch.nn.Linear(a, b), torch.nn.ReLU())]
-    net = torch.nn.Sequential(*layers[:-1])
+    net, = cuda.moved(torch.nn.Sequential(*layers[:-1]))
     x, y = digits(torch, ds.train)
-    batches = (loaded if mode == 'dataloader' else shuffled)(torch, x, y, pair.sizes['batch'])
-    learn = stepper(torch, net, pair.sizes['rate'])
+    if mode == 'dataloader':
+        batches = loaded(torch, x, y, pair.sizes['batch'])
+    else:
+        batches = shuffled(torch, *cuda.moved(x, y), pair.sizes['batch'])
+    learn = stepper(torch, net, pair.sizes['rate'], graph)
+    learn = cuda.captured(torch, learn, *next(batches)) if graph else learn
 
     def run(n):
         for _ in range(n):
             learn(*next(batches))
+        cuda.wait(torch)
 
     return Peer(run, lambda: {'accuracy': accuracy(torch, net, *digits(torch, ds.test))})
