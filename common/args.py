@@ -49,6 +49,7 @@ class Args:
     compile_cache: str = flag('auto', 'folder of compiled code: auto, off or a path')
     malloc_tuning: bool = flag(True, 'let glibc keep freed memory (faster steps on CPU, more memory)')
     deterministic: bool = flag(True, 'on a GPU, only operations that give the same bits every time')
+    cores: int = flag(0, 'CPU cores that the run keeps to (small networks: 1 is fastest); 0: all', Int(0, 4096))
     host_devices: int = flag(0, 'make the CPU look like this many devices; 0: leave it', Int(0, 1024))
     distributed: str = flag('off', 'many processes: off, auto (cluster) or HOST:PORT of process 0', Process())
     num_processes: int = flag(1, 'processes of the run, with --distributed=HOST:PORT', Int(1, 100000))

@@ -15,9 +15,9 @@ MALLOC = {'arena_max': (-8, 1), 'mmap_max': (-4, 0), 'trim_threshold': (-1, 2**3
 
 
 def setup(args) -> dict:
-    """Applies --compile_cache, --host_devices, --deterministic, --malloc_tuning. Returns what it did, for env.json."""
+    """Applies the flags of that name. Returns what it did, for env.json."""
     return {'compile_cache': compile_cache(args.compile_cache), 'host_devices': host_devices(args.host_devices),
-            'deterministic': deterministic(args.deterministic),
+            'deterministic': deterministic(args.deterministic), 'cores': cores(args.cores, args.process_id),
             'malloc_tuning': malloc_tuning() if args.malloc_tuning else False}
 
 
@@ -62,6 +62,15 @@ def host_devices(count: int) -> int:
     """Makes the CPU look like `count` devices (0: leave it). Works until JAX first uses a device."""
     if count:
         _xla('xla_force_host_platform_device_count', str(count))
+    return count
+
+
+def cores(count: int, process_id: int = 0) -> int:
+    """Keeps this process to `count` of its CPU cores (0: all), other ones for each process of a run; XLA then has as
+    many threads. Where a step takes well under a millisecond, waking a second thread costs more than it helps."""
+    if count and hasattr(os, 'sched_setaffinity'):
+        mine = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {mine[(process_id * count + i) % len(mine)] for i in range(count)})
     return count
 
 

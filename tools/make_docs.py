@@ -3,7 +3,7 @@
     PARITY_LEDGER=ledger.jsonl python -m pytest tests/parity     # measure: one JSON line per comparison
     python -m tools.make_docs --ledger=ledger.jsonl              # docs/data/parity.json and docs/parity.md
     python -m tools.bench --peer --data_dir=DATA                 # measure, on a quiet machine
-    python -m tools.make_docs --bench=runs/bench.json            # docs/data/bench.json and docs/bench_results.md
+    python -m tools.make_docs --bench=runs/bench.json            # a file in docs/data/bench, and docs/bench_results.md
     python -m tools.make_docs --check                            # are the pages what the data says?
 
 A row of the ledger is {component, peer, quantity, error, gate}: error is the largest difference that was measured,
@@ -16,7 +16,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 DATA, PAGE = DOCS / 'data' / 'parity.json', DOCS / 'parity.md'
-BENCH, RESULTS = DOCS / 'data' / 'bench.json', DOCS / 'bench_results.md'
+BENCH, RESULTS = DOCS / 'data' / 'bench', DOCS / 'bench_results.md'
 KEYS = ('component', 'peer', 'quantity')
 HEAD = """# Parity: every component beside its peer
 
@@ -49,24 +49,37 @@ def render(rows: list[dict]) -> str:
     return '\n'.join(text) + '\n'
 
 
-RESULTS_HEAD = """# Benchmarks: one run
+RESULTS_HEAD = """# Benchmarks: the runs that were kept
 
-Made by `python -m tools.make_docs` from `docs/data/bench.json`, which `tools.bench --peer` wrote; do not edit. What the
+Made by `python -m tools.make_docs` from `docs/data/bench`, which `tools.bench --peer` wrote; do not edit. What the
 columns mean is in [benchmarks](benchmarks.md). A ratio is the peer's time over ours: above 1 we are faster.
 """
 
 
+def kept(folder: Path) -> list[dict]:
+    """The runs in a folder, the newest first."""
+    runs = [json.loads(path.read_text(encoding='utf-8')) for path in folder.glob('*.json')]
+    return sorted(runs, key=lambda run: run['started'], reverse=True)
+
+
+def render_runs(runs: list[dict]) -> str:
+    """The page of the runs."""
+    return '\n'.join([RESULTS_HEAD, *map(render_bench, runs)])
+
+
 def render_bench(result: dict) -> str:
-    """The page of a bench run."""
+    """The part of one run."""
     from tools.bench import table
     m, load = result['machine'], result['load']
-    text = [RESULTS_HEAD, f'* {result["started"][:10]}, {m["device_kind"]}, {m["processor"]}, {load["cores"]} cores, '
-            f'load {load["start"]:.1f} at the start and {load["end"]:.1f} at the end',
+    text = [f'## {result["started"][:16].replace("T", " ")}\n',
+            f'* {m["device_kind"]}, {m["processor"]}, load {load["start"]:.1f} to {load["end"]:.1f}',
             f'* {", ".join(f"{k} {v}" for k, v in sorted(m["versions"].items()))}',
             f'* peaks: {table.peaks(result["peaks"])}']
     for title, (cells, notes) in (('Projects', table.cells_of_rows(result['rows'])),
                                   ('Beside peers', table.cells_of_pairs(result['pairs']))):
-        text += [f'\n## {title}\n', *('| ' + ' | '.join(line) + ' |' for line in (
+        if len(cells) + len(notes) == 1:
+            continue
+        text += [f'\n### {title}\n', *('| ' + ' | '.join(line) + ' |' for line in (
             cells[0], ['---'] * len(cells[0]), *cells[1:])), '', *(f'* {note}' for note in notes)]
     return '\n'.join(text).rstrip() + '\n'
 
@@ -93,12 +106,14 @@ def main(argv: list[str] | None = None) -> int:
         DATA.parent.mkdir(exist_ok=True)
         DATA.write_text(json.dumps(merge(read_lines(args.ledger)), indent=1) + '\n', encoding='utf-8')
     if args.bench:
-        BENCH.write_text(args.bench.read_text(encoding='utf-8'), encoding='utf-8')
+        text = args.bench.read_text(encoding='utf-8')
+        BENCH.mkdir(exist_ok=True)
+        name = json.loads(text)['started'][:16].replace(':', '')
+        (BENCH / f'{name}.json').write_text(text, encoding='utf-8')
     code = 0
-    for page, data, made_by in ((PAGE, DATA, render), (RESULTS, BENCH, render_bench)):
-        if data == BENCH and not data.exists():     # no run on a quiet machine has been kept yet
-            continue
-        text = made_by(json.loads(data.read_text(encoding='utf-8')))
+    for page, made in ((PAGE, lambda: render(json.loads(DATA.read_text(encoding='utf-8')))),
+                       (RESULTS, lambda: render_runs(kept(BENCH)))):
+        text = made()
         if not args.check:
             page.write_text(text, encoding='utf-8')
             print(f'{page.name}: {len(text.splitlines())} lines')

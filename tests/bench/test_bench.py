@@ -105,11 +105,18 @@ def test_no_wall_ratio_under_load():
 
 def test_a_worker_that_fails_is_told_from_one_that_lacks_something(tmp_path):
     args = bench.parse(['--quick', '--only=gcn_cora', f'--data_dir={tmp_path}'])
-    skipped, = suite.compared(workloads.pair('gcn_cora'), args, {})
+    skipped, = suite.compared(workloads.pair('gcn_cora'), args, {}, True)
     assert 'cora.npz is not in --data_dir' in skipped['skipped'] and skipped['target'] == 25
     with pytest.raises(pairs.Failed, match='no-such'):
         pairs.ask({'do': 'side', 'pair': 'lenet', 'side': 'no-such', 'steps': 1, 'repeats': 1, 'seeds': 1},
                   'ready', {})
+
+
+def test_pmap_has_as_many_devices_as_there_are_cores():
+    args = bench.parse(['--quick', '--only=level1_house_prices', '--strategy=pmap'])
+    env = {'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu', 'JAX_COMPILATION_CACHE_DIR': ''}
+    row = suite.project('level1_house_prices', 'pmap', args, env, True)
+    assert row.get('devices') == machine.cores(), row
 
 
 def test_sides_take_turns_and_learn_as_much():
@@ -187,3 +194,13 @@ def test_the_table_shows_rows_and_why_there_are_none():
     text = '\n'.join(table.lines(result(rows, [concluded()])))
     for part in ('1 ms', '100 k rows', '5.0 s', '150 M', '10 MB', '50%', 'a pmap: skipped: jit alone', '2.00', 'yes'):
         assert part in text, part
+
+
+def test_the_kept_runs_are_whole():
+    """What docs/bench_results.md shows: nothing quick, nothing that failed, and every comparison there is."""
+    from tools import make_docs
+    runs = make_docs.kept(make_docs.BENCH)
+    rows = [row for run in runs for row in (*run['rows'], *run['pairs'])]
+    assert runs and all(run['schema'] == SCHEMA and not run['quick'] for run in runs)
+    assert not [row for row in rows if 'failed' in row]
+    assert {row['name'] for run in runs for row in run['pairs']} >= {pair.name for pair in workloads.PAIRS}

@@ -224,6 +224,14 @@ def test_determinism_is_one_more_flag_of_xla(monkeypatch):
     assert os.environ['XLA_FLAGS'] == '--a=1 --xla_gpu_deterministic_ops=false'
 
 
+def test_processes_of_a_run_keep_to_cores_of_their_own(monkeypatch):
+    kept = []
+    monkeypatch.setattr('os.sched_getaffinity', lambda pid: {4, 5, 6}, raising=False)
+    monkeypatch.setattr('os.sched_setaffinity', lambda pid, to: kept.append(to), raising=False)
+    assert [runtime.cores(*a) for a in ((0,), (1, 0), (1, 1), (2, 1))] == [0, 1, 1, 2]
+    assert kept == [{4}, {5}, {6, 4}]
+
+
 def test_malloc_tuning_can_be_switched_off(monkeypatch):
     calls = []
 
@@ -248,7 +256,8 @@ def test_what_was_set_up_is_on_record(tmp_path):
                            '--host_devices=3')
     assert done.code == 0, done.err
     env = json.loads((tmp_path / 'env.json').read_text())
-    assert env['runtime'] == {'compile_cache': None, 'host_devices': 3, 'deterministic': True, 'malloc_tuning': False}
+    assert env['runtime'] == {'compile_cache': None, 'host_devices': 3, 'deterministic': True, 'cores': 0,
+                              'malloc_tuning': False}
 
 
 # ---- signals

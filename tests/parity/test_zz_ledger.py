@@ -43,6 +43,7 @@ def test_the_page_of_a_bench_run(tmp_path, monkeypatch):
         monkeypatch.setattr(make_docs, name, tmp_path / name)
     make_docs.main([f'--bench={tmp_path / "run.json"}'])
     page = (tmp_path / 'RESULTS').read_text()
+    assert page.index('## 2026-11-27 12:00') < page.index('### Beside peers')
     assert '| ridge_cv | sklearn_ridge | 25.00 | 20.00 | yes | 30.00 |' in page and '* level9_demo jit: skipped' in page
     assert page.count('| level9_demo | jit 1 |') == 1 and make_docs.main(['--check']) == 0
     (tmp_path / 'RESULTS').write_text(page + 'x')

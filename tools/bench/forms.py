@@ -33,6 +33,7 @@ class Pair(NamedTuple):
     seeds: int = 1      # whose quality is compared, by their means; those beyond the first are not timed
     group: str = ''     # what `--only` may name instead of all that are in it
     one_thread: bool = True     # whether CPU seconds of one thread are taken as well
+    own_cores: bool = False     # whether our side may be faster on one core, which a trial then tells
 
     def quick(self) -> 'Pair':
         return self._replace(steps=max(1, self.steps // 4), repeats=min(3, self.repeats), seeds=1)

@@ -94,13 +94,30 @@ def ask(request: dict, key: str, env: dict[str, str]):
         return w.read(key)
 
 
-def in_turn(pair: Pair, sides: list[str], data_dir: str, env: dict[str, str], single: bool) -> dict[str, dict]:
+def last_core() -> int | None:
+    return max(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else None
+
+
+def our_cores(pair: Pair, data_dir: str, env: dict[str, str]) -> dict:
+    """How many cores our side is given, as a peer's threads are: all or one (`--cores=1`), by a short trial."""
+    seconds = {}
+    for count, core in ((machine.cores(), None), (1, last_core())):
+        request = {'do': 'side', 'pair': pair.name, 'side': 'ours', 'steps': pair.steps, 'repeats': 1, 'seeds': 1,
+                   'data_dir': data_dir, 'single': False, 'core': core}
+        with worker(request, env) as w:
+            w.read('ready')
+            w.turn()
+            seconds[count] = w.turn()['wall'] / pair.steps
+    return {'cores': min(seconds, key=seconds.get), 'trials': {f'cores {n}': t for n, t in seconds.items()}}
+
+
+def in_turn(pair: Pair, sides: list[str], data_dir: str, env: dict[str, str], single: bool, cores: int = 0) -> dict:
     """side -> what it said: wall and cpu seconds per repeat, quality, its configuration."""
     found: dict[str, dict] = {}
-    core = max(os.sched_getaffinity(0)) if single and hasattr(os, 'sched_getaffinity') else None
     with contextlib.ExitStack() as stack:
         workers = {}
         for name in sides:
+            core = last_core() if single or (name == 'ours' and cores == 1) else None
             request = {'do': 'side', 'pair': pair.name, 'side': name, 'steps': pair.steps, 'repeats': pair.repeats,
                        'seeds': pair.seeds, 'data_dir': data_dir, 'single': single, 'core': core}
             workers[name] = stack.enter_context(worker(request, env))
@@ -161,7 +178,9 @@ def conclude(pair: Pair, peer, both: dict, single: dict | None, cores: int) -> d
 def measure(pair: Pair, data_dir: str, env: dict[str, str], *, cpu: bool = True) -> list[dict]:
     """The rows of a pair, one for each peer; CPU seconds of one thread say nothing of a GPU, and are left out there."""
     sides = ['ours', *(p.name for p in pair.peers)]
-    both = in_turn(pair, sides, data_dir, env, single=False)
+    own = our_cores(pair, data_dir, env) if cpu and pair.own_cores and machine.cores() > 1 else {}
+    both = in_turn(pair, sides, data_dir, env, single=False, cores=own.get('cores', 0))
+    both['sides']['ours']['ready'] |= own
     few = pair._replace(repeats=min(3, pair.repeats), seeds=1)
     single = in_turn(few, sides, data_dir, {**env, **ONE}, single=True) if pair.one_thread and cpu else None
     return [conclude(pair, p, both, single, machine.cores()) for p in pair.peers]

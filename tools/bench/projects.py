@@ -15,7 +15,7 @@ import numpy as np
 from common import args as args_lib
 from common import experiment, launch, loop, program, spread
 from common.errors import UsageError
-from tools.bench import flops, machine, workloads
+from tools.bench import flops, workloads
 
 WARM, LEAST, MOST = 1, 3, 200      # calls that are not counted; calls at least and at most
 
@@ -24,11 +24,12 @@ class Caught(Exception):
     """The run has been measured, and need not go on."""
 
 
-def command(name: str, strategy: str, folder: str, data_dir: str = '', variant: str = 'full') -> list[str]:
-    """What the project is started with: `folder` holds its run and the cold cache."""
-    devices = machine.cores() if strategy != 'jit' and jax.default_backend() == 'cpu' else 0
+def command(name: str, strategy: str, folder: str, data_dir: str = '', *, devices: int = 0) -> list[str]:
+    """What the project is started with: `folder` holds its run and the cold cache; `devices` are virtual ones, for
+    pmap and mesh on a CPU.  JAX must not have been asked for devices before: it would keep to the one it found."""
+    devices = 0 if strategy == 'jit' else devices
     more = [f'--data_dir={data_dir}'] if data_dir else []
-    return [f'--config={variant}', f'--workdir={os.path.join(folder, "run")}', f'--strategy={strategy}',
+    return ['--config=full', f'--workdir={os.path.join(folder, "run")}', f'--strategy={strategy}',
             f'--compile_cache={os.path.join(folder, "cache")}', f'--host_devices={devices}',
             *more, *workloads.ARGV.get(name, [])]
 
@@ -138,8 +139,10 @@ def measure(request: dict) -> dict:
     """The row of one project and strategy: see docs/benchmarks.md."""
     name, strategy, seen = request['project'], request['strategy'], {'unit': 'rows'}
     with tempfile.TemporaryDirectory() as folder:
-        argv = command(name, strategy, folder, request['data_dir'])
+        argv = command(name, strategy, folder, request['data_dir'], devices=request['devices'])
         units = run(name, argv, *stand_ins(seen, 1.0 if request['quick'] else 4.0))
+        if strategy != 'jit' and seen['devices'] < request['devices']:
+            raise RuntimeError(f'{strategy}: expected {request["devices"]} devices, found {seen["devices"]}')
         config = args_lib.parse(f'projects.{name}', argv).config
     unit, count = next(iter(units.items()), (seen['unit'], 1))
     took = seen['took'][WARM:]

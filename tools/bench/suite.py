@@ -23,13 +23,14 @@ def run(args) -> dict:
               'load': {'start': machine.load(), 'cores': machine.cores()}, 'rows': [], 'pairs': []}
     first = peaks(args, env)
     result['machine'] |= {k: first[k] for k in ('platform', 'device_kind')}
+    cpu = first['platform'] == 'cpu'
     say(f'peaks: {table.peaks(first)}')
     for name, strategy in todo:
-        result['rows'].append(row := project(name, strategy, args, env))
+        result['rows'].append(row := project(name, strategy, args, env, cpu))
         write(result, args.out)
         say(f'{name} {strategy}: {table.brief(row)}')
     for pair in chosen:
-        for row in compared(pair.quick() if args.quick else pair, args, env, first['platform'] == 'cpu'):
+        for row in compared(pair.quick() if args.quick else pair, args, env, cpu):
             result['pairs'].append(row)
             write(result, args.out)
             say(f'{pair.name}: {table.brief(row)}')
@@ -58,9 +59,10 @@ def peaks(args, env) -> dict:
         raise UsageError(f'the peaks could not be measured: {e}') from None
 
 
-def project(name: str, strategy: str, args, env) -> dict:
+def project(name: str, strategy: str, args, env, cpu: bool) -> dict:
     """The row of a project, or why there is none."""
-    request = {'do': 'project', 'project': name, 'strategy': strategy, 'quick': args.quick, 'data_dir': args.data_dir}
+    request = {'do': 'project', 'project': name, 'strategy': strategy, 'quick': args.quick, 'data_dir': args.data_dir,
+               'devices': machine.cores() if cpu else 0}
     loads = [machine.load()]
     try:
         row = pairs.ask(request, 'row', env)

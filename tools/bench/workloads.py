@@ -22,13 +22,14 @@ def _ppo(envs: int, target: float, steps: int) -> Pair:
     return Pair(f'ppo_{envs}', f'PPO on CartPole-v1, {envs} environments x 128 steps, 4 passes of 4 minibatches, '
                 'two hidden layers of 64 for each of policy and value', (Peer('sb3_ppo', target),), 'env_steps',
                 envs * 128, steps, 6, Quality('return', 'higher', 25.0),
-                {'n_envs': envs, 'horizon': 128, 'epochs': 4, 'minibatches': 4, 'rate': 1e-3, 'entropy': 0.01}, seeds=4)
+                {'n_envs': envs, 'horizon': 128, 'epochs': 4, 'minibatches': 4, 'rate': 1e-3, 'entropy': 0.01}, seeds=4,
+                own_cores=True)
 
 
 NETS = (
     Pair('mnist_mlp', 'MLP 784-64-64-10, batch 64, Adam, epochs of 62 batches over mnist_5k',
          (Peer('torch_mlp.dataloader', 4.0), Peer('torch_mlp.resident', 2.5)), 'examples', 64, 620, 7,
-         Quality('accuracy', 'higher', 0.015), {'hidden': (64, 64), 'batch': 64, 'rate': 1e-3}),
+         Quality('accuracy', 'higher', 0.015), {'hidden': (64, 64), 'batch': 64, 'rate': 1e-3}, own_cores=True),
     Pair('lenet', 'LeNet-5, batch 128, Adam, epochs of 31 batches over mnist_5k', (Peer('torch_lenet', 0.75),),
          'examples', 128, 124, 7, Quality('accuracy', 'higher', 0.015), {'batch': 128, 'rate': 1e-3}),
     Pair('gpt', 'GPT of 4 layers, width 128, 4 heads, 64 tokens, batch 12, AdamW, on the King James Bible',
@@ -36,7 +37,7 @@ NETS = (
     _ppo(4, 15.0, 10), _ppo(16, 8.0, 8), _ppo(64, 5.0, 4),
     Pair('gcn_cora', 'GCN of two layers (16, 7) on Cora, full batch, dropout 0.5, Adam with weight decay',
          (Peer('pyg_gcn', 25.0),), 'nodes', 2708, 30, 7, Quality('accuracy', 'higher', 0.03),
-         {'hidden': 16, 'dropout': 0.5, 'rate': 0.01, 'decay': 5e-4}, 'cora.npz'),
+         {'hidden': 16, 'dropout': 0.5, 'rate': 0.01, 'decay': 5e-4}, 'cora.npz', own_cores=True),
     Pair('ridge_cv', 'ridge on hprice2 with products of features, 10 folds x 200 penalties',
          (Peer('sklearn_ridge', 20.0),), 'fits', 2000, 1, 5, Quality('r2', 'higher', 1e-3),
          {'folds': 10, 'alphas': 200}),

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 
 from common import datasets
-from tools.bench.peers import Peer, cuda
+from tools.bench import cuda
+from tools.bench.peers import Peer
 
 
 def require():
