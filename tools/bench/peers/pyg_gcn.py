@@ -4,8 +4,8 @@ The normalised adjacency is computed once (`cached=True`)."""
 import numpy as np
 
 from common import graph_data
-from tools.bench import cuda, inputs
-from tools.bench.peers import Peer
+from tools.bench import inputs
+from tools.bench.peers import Peer, cuda
 
 
 def require():

@@ -8,8 +8,7 @@ import shutil
 import numpy as np
 
 from common import datasets, texts
-from tools.bench import cuda
-from tools.bench.peers import Peer, torch_mlp
+from tools.bench.peers import Peer, cuda, torch_mlp
 
 require = torch_mlp.require
 

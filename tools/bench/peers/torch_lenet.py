@@ -1,7 +1,6 @@
 """LeNet-5 in torch with fused Adam, resident tensors; memory format and number of threads by trial."""
 from common import datasets
-from tools.bench import cuda
-from tools.bench.peers import Peer, torch_mlp
+from tools.bench.peers import Peer, cuda, torch_mlp
 
 require = torch_mlp.require
 

@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 
 from common import datasets
-from tools.bench import cuda
-from tools.bench.peers import Peer
+from tools.bench.peers import Peer, cuda
 
 
 def require():
