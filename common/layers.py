@@ -1,6 +1,7 @@
 """What models share.  Layers that must know about replicas: dropout that draws the same mask on any number of devices,
 and batch norm over the whole batch, so that no model names a strategy.  And a fast product for `nn.Dense`, and
 orthogonal weights for many seeds at once."""
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -33,14 +34,56 @@ class Dropout(nn.Module):
         return jnp.where(keep, x / (1 - self.rate), jnp.zeros_like(x))
 
 
-def batch_norm(*, train: bool, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs) -> nn.BatchNorm:
+class BatchNorm(nn.BatchNorm):
+    """Linen's BatchNorm; `torch_var=True` keeps the running variance that torch keeps.  See `batch_norm`."""
+    torch_var: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, '...'], use_running_average: bool | None = None, *,
+                 mask: Array | None = None) -> Float[Array, '...']:
+        old = self.variables.get('batch_stats', {}).get('var')
+        y = super().__call__(x, use_running_average, mask=mask)
+        fixed = nn.merge_param('use_running_average', self.use_running_average, use_running_average)
+        if self.torch_var and not fixed and not self.is_initializing():
+            # It is m old + (1 - m) v, and a share v / (n - 1) is missing to n / (n - 1) v.
+            var = self.variables['batch_stats']['var']
+            fresh = var - self.momentum * old
+            self.put_variable('batch_stats', 'var', var + fresh / (self._counted(x, mask) - 1))
+        return y
+
+    def _counted(self, x: Array, mask: Array | None) -> int | Array:
+        """Over how many values the statistics of a channel run, on all replicas."""
+        axes = [a % x.ndim for a in (self.axis if isinstance(self.axis, tuple) else (self.axis,))]
+        if mask is not None:
+            n = jnp.sum(jnp.broadcast_to(mask, x.shape)) / math.prod(x.shape[a] for a in axes)
+            return jnp.maximum(parallel.psum(n) if self.axis_name else n, 2)
+        replicas = parallel.axis().size if self.axis_name and parallel.axis() else 1
+        n = replicas * math.prod(size for a, size in enumerate(x.shape) if a not in axes)
+        if n < 2:
+            raise ValueError(f'x: expected two values or more of each channel in training, found shape {x.shape}')
+        return n
+
+
+def batch_norm(*, train: bool, momentum: float = 0.9, epsilon: float = 1e-5, torch_var: bool = False,
+               **kwargs) -> BatchNorm:
     """Linen's BatchNorm over the whole batch under every strategy (Ioffe and Szegedy 2015, algorithm 1).
 
-    `momentum` is the share of the old running value (torch's 0.1 is 0.9 here); the variance is two-pass.
-    Under the ordered reduction the statistics are those of one micro-batch.
+    In training x is normalised by the batch's mean and variance (of n values of a channel, divided by n), the variance
+    in two passes; in evaluation by running ones:  running <- momentum running + (1 - momentum) batch.
+    momentum: the share of the old value. torch's `momentum` is the share of the new: its 0.1 is 0.9 here, its 0.01 (and
+        Keras's 0.99) 0.99.
+    epsilon: torch's default 1e-5; Keras's 1e-3, as in its MobileNets and EfficientNets.
+    torch_var: True takes n / (n - 1) times the batch's variance into the running one, as torch and the paper's
+        algorithm 2 do; what a training step computes is the same. For networks that are compared with torch's.
+    kwargs: fields of `nn.BatchNorm` (name, dtype, param_dtype, use_scale, scale_init, axis, ...).
+    Under the ordered reduction the statistics are those of one micro-batch.  Raises ValueError where torch_var is asked
+    for and a channel has one value.
+
+        x = batch_norm(train=train, torch_var=True, name='bn1')(x)      # variables: params scale, bias;
+                                                                        # batch_stats mean, var
     """
-    return nn.BatchNorm(use_running_average=not train, momentum=momentum, epsilon=epsilon, use_fast_variance=False,
-                        axis_name=parallel.axis_name() if train else None, **kwargs)
+    return BatchNorm(use_running_average=not train, momentum=momentum, epsilon=epsilon, use_fast_variance=False,
+                     axis_name=parallel.axis_name() if train else None, torch_var=torch_var, **kwargs)
 
 
 def flat_dot(x: Float[Array, '*rows in'], kernel: Float[Array, 'in out'], dimension_numbers: Any, precision: Any = None,

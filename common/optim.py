@@ -127,12 +127,18 @@ def descend(loss_fn: Callable, tx: optax.GradientTransformation, fit: Fit, batch
 
     loss_fn(params, extra, batch, key) -> (loss, (extra, metrics)), loss a Mean or a scalar.
     """
+    return descend_by(gradients(loss_fn), tx, fit, batch, key, accum=accum)
+
+
+def descend_by(grad_fn: Callable, tx: optax.GradientTransformation, fit: Fit, batch: PyTree, key: jax.Array, *,
+               accum: int = 1) -> tuple[Fit, dict]:
+    """`descend` for gradients that are not taken here: grad_fn(params, extra, batch, key) -> Gradients."""
     if parallel.micro_batches():
         if accum != 1:
             raise ConfigError(f'accum: expected 1 under the ordered reduction (it has micro_batches), found {accum}')
-        g = _ordered(gradients(loss_fn), fit.params, fit.extra, batch, key)
+        g = _ordered(grad_fn, fit.params, fit.extra, batch, key)
     else:
-        g = accumulate(gradients(loss_fn), accum)(fit.params, fit.extra, batch, key)
+        g = accumulate(grad_fn, accum)(fit.params, fit.extra, batch, key)
         grads, weight = parallel.psum((g.grads, g.weight))
         g = g._replace(grads=grads, weight=weight, extra=parallel.pmean(g.extra))
     # A fence: what follows is compiled alike whatever came before it.
@@ -175,4 +181,6 @@ def freeze(tx: optax.GradientTransformation, pattern: str) -> optax.GradientTran
                              f'found all of them {kinds.pop()}')
         return found
 
-    return optax.multi_transform({'trained': tx, 'frozen': optax.set_to_zero()}, labels)
+    # -0, for what is added to a number changes no bit of it then, not even the sign of a zero
+    hold = optax.stateless(lambda updates, params: jax.tree.map(lambda x: jnp.full_like(x, -0.0), updates))
+    return optax.multi_transform({'trained': tx, 'frozen': hold}, labels)

@@ -10,7 +10,8 @@ and benchmarks iterate over the join. A row is written by hand beside the code i
 
 from typing import NamedTuple
 
-# The contracts of design.md section 4, and two for what none of them fits. 'op': a pure array function (convolution,
+# The contracts of design.md section 4, and three for what none of them fits. 'tuner': a search for hyperparameters
+# as a Task; 'op': a pure array function (convolution,
 # pooling) with no state and no hyperparameters to bind; 'lesson': exercises that check themselves (Python to Git).
 KINDS = (
     'estimator',
@@ -22,6 +23,7 @@ KINDS = (
     'rl agent',
     'gnn layer',
     'generative',
+    'tuner',
     'op',
     'lesson',
 )

@@ -18,35 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from common.layers import Dropout
-
-# 'gelu' alone is refused: torch means the erf form by it and jax the tanh form, 5e-4 apart.
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    'relu': jax.nn.relu,
-    'tanh': jnp.tanh,
-    'sigmoid': jax.nn.sigmoid,
-    'gelu_erf': lambda x: jax.nn.gelu(x, approximate=False),
-    'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
-    'silu': jax.nn.silu,
-    'elu': jax.nn.elu,
-    'leaky_relu': jax.nn.leaky_relu,
-    'softplus': jax.nn.softplus,
-    'identity': lambda x: x,
-}
-
-
-def activation_fn(activation: str | Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """A name of `ACTIVATIONS`, or a callable as it is; ValueError for an unknown name."""
-    if callable(activation):
-        return activation
-    if activation not in ACTIVATIONS:
-        raise ValueError(f'activation: expected a callable or one of {", ".join(ACTIVATIONS)}; found {activation!r}')
-    return ACTIVATIONS[activation]
+from levels.level2_neural.activations import activation_fn
 
 
 class MLP(nn.Module):

@@ -5,6 +5,7 @@ import estimator_cases_clusters
 import estimator_cases_linear
 import estimator_cases_maps
 import estimator_cases_neighbours
+import estimator_cases_neural
 import estimator_cases_probabilistic
 import estimator_cases_trees
 import estimator_cases_unsupervised
@@ -21,6 +22,7 @@ CASES |= estimator_cases_maps.CASES
 CASES |= estimator_cases_trees.CASES
 CASES |= estimator_cases_neighbours.CASES
 CASES |= estimator_cases_probabilistic.CASES
+CASES |= estimator_cases_neural.CASES
 
 
 def build(row, **more):
@@ -198,6 +200,6 @@ def test_every_pair_ran(request):
     """Must stand last.  Where a selection (-k) left some out, those that were selected must have run."""
     assert {row.name for row in members(kind='estimator')} == set(CASES)
     assert len(PAIRS) == len(CASES) * len(LAWS)
-    assert len(PAIRS) == 248
+    assert len(PAIRS) == 256
     selected = [i for i in request.session.items if i.module is request.module and i.originalname == 'test_law']
     assert len(RAN) == len(selected)

@@ -1,6 +1,6 @@
 """The laws of every lesson in the catalogue: right answers pass, plausible wrong ones fail with a line that helps.
 
-The exercises of the notebooks on mathematics, three a part, keep them too.  The answers live in
+The exercises of the notebooks on mathematics and on backpropagation, three a part, keep them too.  The answers live in
 tests/fixtures/lessons, one file per lesson, named as the lesson's module.
 """
 import importlib
@@ -13,6 +13,7 @@ import pytest
 from levels.catalogue import load, members
 from levels.level0_foundations.lessons import mathematics
 from levels.level0_foundations.lessons.lesson import attempt, exercise, hint, todo
+from levels.level2_neural.exercises import backprop_exercises
 
 ROWS = members(kind='lesson')
 LESSONS = {row.name: load(row)() for row in ROWS}
@@ -20,6 +21,7 @@ MODULES = {row.name: row.import_path.rpartition('.')[0].rpartition('.')[2] for r
 PARTS = ('linear_algebra', 'calculus', 'probability', 'optimisation')      # of the notebooks on mathematics
 LESSONS |= {part: getattr(mathematics, f'{part}_exercises')() for part in PARTS}
 MODULES |= dict.fromkeys(PARTS, 'mathematics')
+LESSONS['backprop'], MODULES['backprop'] = backprop_exercises(), 'exercises'
 ANSWERS = {name: importlib.import_module(f'tests.fixtures.lessons.{module}').ANSWERS
            for name, module in MODULES.items()}
 EXERCISES = [(name, e) for name, lesson in LESSONS.items() for e in lesson]
@@ -48,7 +50,7 @@ def why(e, answer) -> str:
 @pytest.mark.parametrize('name', list(LESSONS))
 def test_a_lesson_has_exercises_with_tasks_and_hints(name):
     lesson = LESSONS[name]
-    assert len(lesson) >= (3 if name in PARTS else 5) and len({e.name for e in lesson}) == len(lesson)
+    assert len(lesson) >= (3 if name in (*PARTS, 'backprop') else 5) and len({e.name for e in lesson}) == len(lesson)
     together = [e.name for other, module in MODULES.items() if module == MODULES[name] for e in LESSONS[other]]
     assert set(ANSWERS[name]) == set(together) and len(set(together)) == len(together)
     for e in lesson:
@@ -90,7 +92,7 @@ def test_every_pair_ran():
     """A lesson without answers, or an exercise that a law skipped, shows here."""
     if len(RAN) < 4 * len(LESSONS):
         pytest.skip('only some of this file ran')
-    assert len(ROWS) == 6 and len(LESSONS) == 10 and len(RAN) == 4 * len(LESSONS)
+    assert len(ROWS) == 6 and len(LESSONS) == 11 and len(RAN) == 4 * len(LESSONS)
     assert all(RAN[name, law] == len(LESSONS[name]) for name in LESSONS for law in ('right', 'wrong', 'nothing'))
 
 

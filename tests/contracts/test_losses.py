@@ -20,7 +20,8 @@ RNG = np.random.default_rng
 
 class Case(NamedTuple):
     """How to call a member.  `kinds` of the two arguments: logits [B, K], scores [B], classes, signs, bits or
-    distributions; `hand`: (arguments, keywords, values) worked out on paper; `refused`: (change, message)."""
+    distributions; points [B, K] twice; frames [B, 4, K] and words [B, 2], padded with -100; `hand`: (arguments,
+    keywords, values) worked out on paper; `refused`: (change, message)."""
 
     kinds: tuple[str, str]
     hand: list[tuple[tuple, dict, list[float]]]
@@ -87,6 +88,46 @@ CASES = {
         [((EVEN, [[0.25, 0.75], [0.0, 1.0]]), {}, [0, log(4 / 3)]),
          (([[0.0, 0.0]], [[0.25, 0.75]]), {}, [0.25 * log(1 / 2) + 0.75 * log(3 / 2)])],
         [{}], [*SHAPES, ((jnp.zeros(()), jnp.zeros(())), {}, 'logits, targets: expected')]),
+    'ctc_loss': Case(
+        ('frames', 'words'),
+        # uniform over 3 classes, 2 frames: 9 paths; 3 of them read as 1, one as 1 2, one as nothing
+        [((np.zeros((3, 2, 3)), [[1, -100], [1, 2], [-100, -100]]), {}, [log(3), log(9), log(9)]),
+         ((np.zeros((2, 2, 3)), [[1, -100], [-100, -100]]), {'lengths': np.array([1, 0])}, [log(3), 0]),
+         ((np.log([[[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]]]), [[0, -9]]), {'blank': 2, 'ignore_index': -9},
+          [-log(0.5 * 0.25 + 0.5 * 0.25 + 0.25 * 0.25)])],
+        [{}, {'blank': 3}],
+        [((np.zeros((2, 3)), np.zeros((2, 2), int)), {}, 'logits, labels: expected'),
+         ((np.zeros((2, 2, 3)), np.zeros((2, 2))), {}, 'logits, labels: expected'),
+         ((np.zeros((2, 0, 3)), np.zeros((2, 2), int)), {}, 'logits: expected at least one frame'),
+         ((np.zeros((2, 2, 3)), np.zeros((2, 2), int)), {'blank': 3}, 'blank: expected a class, 0 to 2; found 3'),
+         ((np.zeros((2, 2, 3)), np.zeros((2, 2), int)), {'lengths': np.ones(2)}, 'lengths: expected integers')]),
+    'triplet_loss': Case(
+        ('points', 'points'),
+        [(([[0.0, 0.0], [0.0, 0.0]], [[3.0, 4.0], [0.3, 0.4]]), {'negatives': np.array([0.0, 2.0])}, [4, 0]),
+         (([[0.0, 0.0]], [[3.0, 4.0]]), {'negatives': np.array([[0.0, 2.0]]), 'power': 1, 'margin': 0.5}, [5.5]),
+         (([[0.0, 0.0]], [[3.0, 4.0]]), {'negatives': np.array([3.0, 5.0]), 'swap': True, 'margin': 2.0}, [6]),
+         (([[1.0, 1.0]], [[1.0, 1.0]]), {'negatives': np.array([1.0, 1.0])}, [1])],
+        [{'negatives': np.linspace(-1, 1, K), 'margin': 2.0},
+         {'negatives': np.linspace(-1, 1, K), 'margin': 2.0, 'power': 1},
+         {'negatives': np.linspace(-1, 1, K), 'margin': 3.0, 'swap': True}],
+        [((np.zeros((2, 3)), np.zeros((2, 2))), {'negatives': np.zeros(3)}, 'anchors, positives: expected equal'),
+         ((np.zeros((2, 3)), np.zeros((2, 3))), {'negatives': np.zeros(2)}, 'negatives: expected shape'),
+         ((np.zeros((2, 3)), np.zeros((2, 3))), {'negatives': np.zeros(3), 'margin': -1.0}, 'margin, power: expected'),
+         ((np.zeros((2, 3)), np.zeros((2, 3))), {'negatives': np.zeros(3), 'power': 3}, 'margin, power: expected')]),
+    'info_nce': Case(
+        ('points', 'points'),
+        [(([[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 3.0]]), {'temperature': 1.0}, [log(1 + exp(-1))] * 2),
+         (([[1.0, 0.0]], [[2.0, 0.0]]), {'negatives': np.array([[0.0, 1.0], [-1.0, 0.0]]), 'temperature': 0.5},
+          [log(1 + exp(-2) + exp(-4))]),
+         (([[1.0, 0.0]], [[2.0, 0.0]]), {'negatives': np.array([[3.0, 1.0]]), 'temperature': 1.0, 'normalize': False},
+          [log(1 + exp(1))])],
+        [{'negatives': np.arange(3 * K).reshape(3, K) % 7 - 3.0},
+         {'negatives': np.arange(3 * K).reshape(3, K) % 7 - 3.0, 'normalize': False, 'temperature': 2.0}],
+        [((np.zeros((2, 3)), np.zeros((2, 2))), {}, 'queries, keys: expected equal'),
+         ((np.zeros((2, 3)), np.zeros((2, 3))), {'temperature': 0.0}, 'temperature: expected a number above 0'),
+         ((np.zeros((2, 3)), np.zeros((2, 3))), {'negatives': np.zeros((2, 2))}, 'negatives: expected'),
+         ((np.zeros((2, 3)), np.zeros((2, 3))), {'exclude': np.zeros(2, bool)}, 'exclude: expected shape'),
+         ((np.zeros((2, 2, 3)), np.zeros((2, 2, 3))), {}, 'queries: expected')]),
     'rbf_mse_loss': Case(('logits', 'classes'), [(([[-3.0, -50.0], [-2.0, -1.0]], [0, 1]), {}, [3, 1])], [{}], []),
     'rbf_map_loss': Case(
         ('logits', 'classes'),
@@ -99,10 +140,12 @@ CASES = {
 def build(row, dtype=np.float32, rows=B):
     """The function and two arguments, none of which sits on a kink."""
     rng, (first, second) = RNG(7), CASES[row.name].kinds
-    x = rng.normal(size=(rows, K) if first == 'logits' else rows).astype(dtype)
+    x = rng.normal(size={'logits': (rows, K), 'points': (rows, K), 'frames': (rows, 4, K)}.get(first, rows))
+    x = x.astype(dtype)
     bits = rng.integers(0, 2, rows)
     y = {'classes': rng.integers(0, K, rows), 'bits': bits, 'signs': 2 * bits - 1, 'scores': rng.normal(size=rows),
-         'distributions': rng.dirichlet(np.ones(K), rows)}[second]
+         'distributions': rng.dirichlet(np.ones(K), rows), 'points': rng.normal(size=(rows, K)),
+         'words': np.array([[1, 2], [2, 2], [1, -100], [-100, -100], [2, 1], [1, 1]])[:rows]}[second]
     return load(row), jnp.asarray(x), jnp.asarray(y, jnp.int32 if y.dtype.kind == 'i' else dtype)
 
 
@@ -152,9 +195,13 @@ def finite_at_extremes(row):
     """Values and gradients at +-1e4, and at 0, with every label, in float32 and bfloat16."""
     kinds = CASES[row.name].kinds
     ends = (1e4, -1e4, 0.0)
-    if kinds[0] == 'logits':
+    if kinds[0] in ('logits', 'points', 'frames'):
         x = np.array([[a, b, c] for a in ends for b in ends for c in ends])
-        labels = {'classes': range(3), 'distributions': [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0)]}[kinds[1]]
+        labels = {'classes': range(3), 'distributions': [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0)],
+                  'points': [(0, 0, 0), (1e4, -1e4, 1e4)],
+                  'words': [(1, 2), (1, 1), (2, -100), (-100, -100)]}[kinds[1]]
+        if kinds[0] == 'frames':        # four frames, each at another extreme
+            x = np.stack([np.roll(x, 5 * t, 0) for t in range(4)], 1)
     else:
         x = np.array(ends)
         labels = {'bits': (0, 1), 'signs': (-1, 1), 'scores': (0.0, 1e4, -1e4)}[kinds[1]]
@@ -163,6 +210,10 @@ def finite_at_extremes(row):
     for keywords in CASES[row.name].variants:
         if 'class_weights' in keywords:
             keywords = keywords | {'class_weights': keywords['class_weights'][:3]}
+        if 'negatives' in keywords:
+            keywords = keywords | {'negatives': keywords['negatives'][..., :3]}
+        if 'blank' in keywords:
+            keywords = keywords | {'blank': 0}
 
         @jax.jit
         def program(x, keywords=keywords):
@@ -214,6 +265,6 @@ def test_law(row, law):
 def test_every_pair_ran(request):
     """Must stand last.  Where a selection (-k) left some out, those that were selected must have run."""
     assert {row.name for row in members(kind='loss')} == set(CASES)
-    assert len(PAIRS) == len(CASES) * len(LAWS) == 60
+    assert len(PAIRS) == len(CASES) * len(LAWS) == 78
     selected = [i for i in request.session.items if i.module is request.module and i.originalname == 'test_law']
     assert len(RAN) == len(selected)

@@ -23,9 +23,38 @@ class Case(NamedTuple):
 
 CASES = {
     'MLP': Case({'hidden': (7, 5), 'n_out': 3, 'activation': 'tanh'}, (6, 2, 2, 1), 5 * 7 + 8 * 5 + 6 * 3),
+    'SingleLayer': Case({'n_out': 3, 'head': 'softmax', 'kernel_init': nn.initializers.lecun_normal()}, (6, 2, 2),
+                        3 * 4 + 3),
+    'BatchNorm': Case({}, (6, 5, 12), 2 * 12),
+    'DNN': Case({'width': 5, 'depth': 3, 'n_out': 3, 'residual': True, 'norm': 'layer', 'activation': 'tanh'},
+                (6, 2, 3), 7 * 5 + 3 * 6 * 5 + 6 * 3 + 2 * 5 * 4),
     'Conv': Case({'features': 4, 'kernel_size': (3, 3)}, (6, 5, 5, 12), 9 * 12 * 4 + 4),
+    'ConvTranspose': Case({'features': 4, 'kernel_size': (3, 3), 'strides': (2, 2)}, (6, 4, 4, 3), 9 * 3 * 4 + 4),
+    'ConvBlock': Case({'features': 4, 'activation': 'tanh'}, (6, 5, 5, 3), 9 * 3 * 4 + 2 * 4),
+    'CNN': Case({'widths': (4, 6), 'n_classes': 3, 'activation': 'tanh', 'pool': 'avg'}, (6, 6, 6, 2),
+                9 * 2 * 4 + 2 * 4 + 9 * 4 * 6 + 2 * 6 + 7 * 3),
     'LeNet5': Case({'activation': 'tanh', 'pool': 'avg'}, (6, 28, 28, 1), 61_706),
     'LeNet5Original': Case({}, (6, 28, 28, 1), 60_000),
+    'ResNet': Case({'blocks': (1, 1), 'width': 4, 'n_classes': 3, 'stem': 'cifar', 'activation': 'tanh',
+                    'zero_init': False}, (6, 8, 8, 3),      # a branch that begins as zero teaches its layers nothing
+                   27 * 4 + 8 + 2 * (9 * 16 + 8) + 9 * 32 + 9 * 64 + 32 + 3 * 16 + 9 * 3),
+    'VGG': Case({'groups': (1, 1), 'width': 2, 'hidden': 4, 'n_classes': 3, 'activation': 'tanh', 'dropout': 0.0,
+                 'batch_norm': True}, (6, 12, 12, 3),
+                28 * 2 + 4 + 19 * 4 + 8 + (49 * 4 + 1) * 4 + 5 * 4 + 5 * 3),
+    'AlexNet': Case({'variant': 'original', 'width': 4, 'hidden': 4, 'n_classes': 3, 'activation': 'tanh',
+                     'dropout': 0.0, 'kernel_init': nn.initializers.lecun_normal()}, (6, 99, 99, 3),
+                    364 * 6 + 76 * 16 + 145 * 24 + 109 * 24 + 109 * 16 + 65 * 4 + 5 * 4 + 5 * 3),
+    'MobileNetV2': Case({'stages': ((1, 8, 1, 1), (6, 8, 1, 1)), 'width': 0.25, 'last': 8, 'n_classes': 3,
+                         'dropout': 0.0, 'activation': jnp.tanh}, (6, 8, 8, 3),
+                        29 * 8 + (11 + 10) * 8 + (10 + 11) * 48 + 50 * 8 + 10 * 8 + 9 * 3),
+    'MobileNetV3': Case({'stages': (((3, 16, 16, True, True, 2), (3, 24, 16, False, False, 1)),), 'hidden': 8,
+                         'n_classes': 3, 'dropout': 0.0, 'relu': jnp.tanh, 'swish': jnp.tanh}, (6, 8, 8, 3),
+                        29 * 16 + 11 * 16 + 17 * 8 + 9 * 16 + 18 * 16 + (18 + 11) * 24 + 26 * 16
+                        + 18 * 96 + 97 * 8 + 9 * 3),
+    'EfficientNet': Case({'stages': ((3, 1, 1, 8, 1), (3, 2, 2, 8, 1)), 'n_classes': 3, 'dropout': 0.0,
+                          'drop_path': 0.0, 'activation': jnp.tanh}, (6, 8, 8, 3),
+                         29 * 32 + 11 * 32 + 33 * 8 + 9 * 32 + 34 * 8 + (10 + 11) * 16 + 17 * 2 + 3 * 16 + 18 * 8
+                         + 10 * 32 + 33 * 3),
     # qk_norm: without it a bias of the keys moves all scores of a query alike, and its gradient is zero by rights
     'MultiHeadAttention': Case({'width': 12, 'heads': 3, 'qk_norm': True}, (6, 5, 12), 4 * 12 * 12 + 4 * 12),
     'LayerNorm': Case({}, (6, 5, 12), 2 * 12),
@@ -73,7 +102,8 @@ def train_differs_by_dropout_and_batch_norm_only(row):
     if 'dropout' in fields_of(model):
         model = model.clone(dropout=0.5)
         assert np.array_equal(evaluated, model.apply(variables, x)), 'dropout in evaluation'
-        draws = [model.apply(variables, x, train=True, rngs={'dropout': jax.random.key(k)}) for k in (0, 0, 1)]
+        draws = [model.apply(variables, x, train=True, rngs={'dropout': jax.random.key(k)}, mutable='batch_stats')[0]
+                 for k in (0, 0, 1)]
         assert np.array_equal(draws[0], draws[1]) and not np.array_equal(draws[0], draws[2])
 
 
@@ -119,6 +149,6 @@ def test_law(row, law):
 def test_every_pair_ran(request):
     """Must stand last.  Where a selection (-k) left some out, those that were selected must have run."""
     assert {row.name for row in members(kind='linen module')} == set(CASES)
-    assert len(PAIRS) == len(CASES) * len(LAWS) == 40
+    assert len(PAIRS) == len(CASES) * len(LAWS) == 100
     selected = [i for i in request.session.items if i.module is request.module and i.originalname == 'test_law']
     assert len(RAN) == len(selected)

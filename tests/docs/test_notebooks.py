@@ -21,6 +21,7 @@ from levels.level0_foundations.lessons import mathematics
 from levels.level0_foundations.lessons.show import moving
 from levels.level0_foundations.linear_algebra.grid import animate_grid
 from levels.level0_foundations.linear_algebra.transforms import rotation
+from levels.level2_neural.exercises import backprop_exercises
 from tools import make_notebooks as maker
 
 SOURCES = sorted(maker.FOLDER.glob('*.py'))
@@ -67,8 +68,8 @@ def printed(cells) -> str:
     return '\n'.join(''.join(out.get('text', '')) for cell in cells for out in cell.get('outputs', ()))
 
 
-def test_level_0_has_its_notebooks():
-    assert set(IDS) >= set(LEVEL0)
+def test_levels_0_and_2_have_their_notebooks():
+    assert set(IDS) >= {*LEVEL0, '07_mlp_from_scratch'}
     assert {p.stem for p in maker.FOLDER.glob('*.ipynb')} == set(IDS), 'a twin without a source'
     page = (maker.FOLDER / 'README.md').read_text(encoding='utf-8')
     assert re.findall(r'^\| `(\d\w+)` \|', page, re.M) == IDS
@@ -130,6 +131,7 @@ def test_every_exercise_is_asked_once_and_none_is_answered():
     every = [e for row in members(kind='lesson') for e in load(row)()]
     every += [e for name in ('linear_algebra', 'calculus', 'probability', 'optimisation')
               for e in getattr(mathematics, f'{name}_exercises')()]
+    every += backprop_exercises()
     assert len(every) > 40 and len(asked) == len(every)
     answered = sorted(name for name, line in lines if line.startswith('not yet. '))
     assert answered == sorted(e.name for e in every)

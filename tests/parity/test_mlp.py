@@ -10,7 +10,7 @@ import pytest
 import torch
 from parity_ledger import compare
 
-from levels.level2_neural.mlp import ACTIVATIONS, MLP, from_torch, to_torch
+from levels.level2_neural.mlp import MLP, from_torch, to_torch
 
 PEER = 'torch.nn.Sequential'
 CASES = [  # hidden, n_out, kind, activation, torch's activation
@@ -85,38 +85,6 @@ def test_sequential_names_are_in_numeric_order():
     params = from_torch(state)
     assert params['dense_5']['bias'].tolist() == state['10.bias'].tolist()
     assert params['dense_11']['kernel'].shape == (3, 2)
-
-
-@pytest.mark.parametrize(
-    ('name', 'theirs'),
-    [
-        ('relu', torch.nn.ReLU()),
-        ('tanh', torch.nn.Tanh()),
-        ('sigmoid', torch.nn.Sigmoid()),
-        ('gelu_erf', torch.nn.GELU()),
-        ('gelu_tanh', torch.nn.GELU('tanh')),
-        ('silu', torch.nn.SiLU()),
-        ('elu', torch.nn.ELU()),
-        ('leaky_relu', torch.nn.LeakyReLU()),
-        ('softplus', torch.nn.Softplus()),
-        ('identity', torch.nn.Identity()),
-    ],
-)
-def test_every_named_activation(name, theirs):
-    with jax.enable_x64(True):
-        x = np.linspace(-6, 6, 49)
-        compare(
-            f'activation {name}',
-            'torch.nn',
-            'values, f64',
-            ACTIVATIONS[name](jnp.asarray(x)),
-            theirs(torch.tensor(x)).numpy(),
-            1e-8,
-        )
-
-
-def test_the_activation_table_is_covered():
-    assert len(ACTIVATIONS) == 10
 
 
 def test_dropout_follows_every_hidden_activation_and_only_in_training():

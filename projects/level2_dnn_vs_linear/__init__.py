@@ -1,0 +1,1 @@
+"""DNN regression against linear regression: who wins where, by paired comparison over folds and seeds."""
