@@ -16,7 +16,8 @@ from tools import scaffold
 
 CLASSES = ('linen module', 'cell', 'gnn layer')         # the others are functions
 NEEDS = {'estimator': 1, 'cell': 4, 'rl agent': 6, 'gnn layer': 7, 'generative': 7}     # where their contract lives
-BY_HAND = {'scikit-learn face': 'levels/level1_classical/sklearn_api/', 'lesson': 'levels/level0_foundations/lessons/'}
+BY_HAND = {'scikit-learn face': 'levels/level1_classical/sklearn_api/', 'lesson': 'levels/level0_foundations/lessons/',
+           'tuner': 'levels/level2_neural/tuning/'}
 FOLDERS = {'gnn layer': 'graphs', 'generative': 'generative'}
 PACKAGE = '''"""Level {number}, {title}: TODO name what is here.
 
