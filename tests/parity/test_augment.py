@@ -46,7 +46,7 @@ def levels(image):
     ('sharpen', lambda: photometric.sharpen(IMAGE, 1.8), lambda: ImageEnhance.Sharpness(PIL).enhance(1.8), 1.91)])
 def test_tones_equal_pillow(name, ours, theirs, gate):
     """In units of one of 256 levels.  Pillow computes in integers: where it rounds, less than a level or two."""
-    compare(name, 'Pillow', 'levels', levels(ours()), np.asarray(theirs(), np.float64), gate)
+    compare(name, 'Pillow', f'levels, gate {gate}', levels(ours()), np.asarray(theirs(), np.float64), gate)
 
 
 def test_hue_equals_colorsys():
