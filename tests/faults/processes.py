@@ -39,11 +39,15 @@ def finish(workdir, *flags, code=0, timeout=300, **kwargs) -> str:
     return out
 
 
+def result(workdir) -> dict:
+    """What the run left in result.json."""
+    return json.loads((Path(workdir) / 'result.json').read_text())
+
+
 def fingerprint(workdir) -> tuple[str, str]:
     """(hash of the final state, hash of the metrics file)."""
-    workdir = Path(workdir)
-    result = json.loads((workdir / 'result.json').read_text())
-    return result['state_sha256'], hashlib.sha256((workdir / 'metrics.jsonl').read_bytes()).hexdigest()
+    metrics = (Path(workdir) / 'metrics.jsonl').read_bytes()
+    return result(workdir)['state_sha256'], hashlib.sha256(metrics).hexdigest()
 
 
 def kill_after(process: subprocess.Popen, seconds: float, signum=signal.SIGKILL) -> int:

@@ -1,6 +1,6 @@
 """The project as its users run it: what it leaves behind, no leaks from other customers or later days, killed and run
 again; and the parts that decide."""
-import json
+import functools
 import signal
 import time
 from types import SimpleNamespace
@@ -19,16 +19,10 @@ from levels.level1_classical import study
 from projects.level1_customer_segments import config as config_lib
 from projects.level1_customer_segments import experiment, models, profiles, programs, rfm
 from tests.faults import processes
+from tests.faults.processes import result
 
 MODULE = 'projects.level1_customer_segments.main'
-
-
-def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, **{'module': MODULE, 'timeout': 550, **kwargs})
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
+finish = functools.partial(processes.finish, module=MODULE, timeout=550)
 
 
 @pytest.fixture(scope='module')

@@ -1,6 +1,5 @@
 """The project as its users run it: what it leaves behind, no leaks, the same in scikit-learn, killed and run again."""
 import functools
-import json
 import signal
 import time
 
@@ -16,19 +15,13 @@ from levels.level1_classical import study
 from projects.level1_house_prices import config as config_lib
 from projects.level1_house_prices import models
 from tests.faults import processes
+from tests.faults.processes import result
 
 MODULE = 'projects.level1_house_prices.main'
 SMOKE = config_lib.VARIANTS['smoke']['models']
 SMALL = models.Sizes(trees=10, rounds=10, rows=100)
 POINTS = {name: {k: float(v[len(v) // 2]) for k, v in models.grid(name, 3).items()} for name in config_lib.MODELS}
-
-
-def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, **{'timeout': 550, **kwargs})
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
+finish = functools.partial(processes.finish, module=MODULE, timeout=550)
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,5 @@
 """The project as its users run it: what it leaves behind, no leaks, killed and run again; and the parts it rests on."""
-import json
+import functools
 import signal
 import time
 from types import SimpleNamespace
@@ -15,16 +15,10 @@ from common.errors import DataError
 from projects.level1_mnist_pca import config as config_lib
 from projects.level1_mnist_pca import experiment, maps, programs
 from tests.faults import processes
+from tests.faults.processes import result
 
 MODULE = 'projects.level1_mnist_pca.main'
-
-
-def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, **{'module': MODULE, 'timeout': 550, **kwargs})
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
+finish = functools.partial(processes.finish, module=MODULE, timeout=550)
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,5 @@
 """The project as its users run it: what it leaves behind, no leaks, as scikit-learn's models, killed and run again."""
-import json
+import functools
 import signal
 import time
 
@@ -20,6 +20,7 @@ from levels.level1_classical import model_selection as ms
 from projects.level1_spam import config as config_lib
 from projects.level1_spam import errors, experiment, models
 from tests.faults import processes
+from tests.faults.processes import result
 
 MODULE = 'projects.level1_spam.main'
 SMOKE = config_lib.get_config('smoke').models
@@ -34,14 +35,7 @@ PEERS = {
     'svm_tfidf': (TfidfVectorizer, LinearSVC(C=1.0, loss='hinge', max_iter=100_000)),
 }
 POINTS = {name: {'alpha': 0.1} if name in models.BAYES else {'C': peer.C} for name, (_, peer) in PEERS.items()}
-
-
-def finish(folder, *flags, timeout=600, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, timeout=timeout, **kwargs)
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
+finish = functools.partial(processes.finish, module=MODULE, timeout=600)
 
 
 @pytest.fixture(scope='module')

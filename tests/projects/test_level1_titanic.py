@@ -1,6 +1,5 @@
 """The project as its users run it: what it leaves behind, no leaks, the same in scikit-learn, killed and run again."""
 import functools
-import json
 import signal
 import time
 
@@ -21,18 +20,12 @@ from levels.level1_classical import study
 from projects.level1_titanic import config as config_lib
 from projects.level1_titanic import draw, experiment, models
 from tests.faults import processes
+from tests.faults.processes import result
 
 MODULE = 'projects.level1_titanic.main'
 SMOKE = config_lib.VARIANTS['smoke']['models']
 POINTS = {name: {k: float(v[len(v) // 2]) for k, v in grid.items()} for name, grid in models.GRIDS.items()}
-
-
-def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, **{'timeout': 550, **kwargs})
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
+finish = functools.partial(processes.finish, module=MODULE, timeout=550)
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,5 @@
 """The project as its users run it: what it leaves behind, no leaks, killed and resumed, and who wins where."""
-import json
+import functools
 import signal
 
 import jax
@@ -16,16 +16,10 @@ from projects.level2_dnn_vs_linear import config as config_lib
 from projects.level2_dnn_vs_linear import experiment, models, tables
 from projects.level2_dnn_vs_linear.tables import NAMES
 from tests.faults import processes
+from tests.faults.processes import result
 
 MODULE = 'projects.level2_dnn_vs_linear.main'
-
-
-def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, **{'timeout': 550, **kwargs})
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
+finish = functools.partial(processes.finish, module=MODULE, timeout=550)
 
 
 @pytest.fixture(scope='module')

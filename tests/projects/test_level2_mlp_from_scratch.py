@@ -1,7 +1,7 @@
 """The MLP by hand: equal to autodiff and to Linen with optax, no derivative by JAX, killed and resumed, its results."""
 import ast
 import contextlib
-import json
+import functools
 from unittest import mock
 
 import flax.linen as nn
@@ -19,18 +19,12 @@ from levels.level2_neural import backprop_task
 from projects.level2_mlp_from_scratch import config as config_lib
 from projects.level2_mlp_from_scratch import experiment
 from tests.faults import processes
+from tests.faults.processes import result
 
 MODULE = 'projects.level2_mlp_from_scratch.main'
 SMOKE = ('--config=smoke', '--config.baseline_rows=0')
 KEY = jax.random.key(1)
-
-
-def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, **kwargs)
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
+finish = functools.partial(processes.finish, module=MODULE)
 
 
 def config(**more):

@@ -1,18 +1,13 @@
 """The project as its users run it: what it leaves behind, under every strategy, and what it is expected to reach."""
-import json
 
 import numpy as np
 import pytest
 
 from common.runs import read_metrics
 from projects.level2_mnist import config as config_lib
-from tests.faults.processes import ROOT, finish
+from tests.faults.processes import ROOT, finish, result
 
 SMOKE = ('--config=smoke', '--config.baseline_rows=0')
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
 
 
 def assert_expected(folder, seeds):

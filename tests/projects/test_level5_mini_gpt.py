@@ -1,4 +1,5 @@
 """The mini-GPT as its users run it: what it leaves behind, killed and resumed, on several devices, what it reaches."""
+import functools
 import json
 import math
 
@@ -15,17 +16,11 @@ from projects.level5_mini_gpt import config as config_lib
 from projects.level5_mini_gpt import model as model_lib
 from projects.level5_mini_gpt.ngram import bits_per_token
 from tests.faults import processes
+from tests.faults.processes import result
 
 PROJECT = 'projects.level5_mini_gpt.main'
 SMOKE = ('--config=smoke', '--config.ngram=0', '--config.sample_every=0')
-
-
-def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=PROJECT, **kwargs)
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
+finish = functools.partial(processes.finish, module=PROJECT)
 
 
 @pytest.fixture(scope='module')

@@ -1,4 +1,5 @@
 """The project as its users run it: what it leaves behind, under every strategy, killed, replayed, and solved."""
+import functools
 import json
 import time
 
@@ -10,16 +11,10 @@ from common.runs import read_metrics
 from projects.level6_cartpole import config as config_lib
 from projects.level6_cartpole import draw, enjoy
 from tests.faults import processes
+from tests.faults.processes import result
 
 MODULE = 'projects.level6_cartpole.main'
-
-
-def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, **kwargs)
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
+finish = functools.partial(processes.finish, module=MODULE)
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,5 @@
 """Link prediction as its users run it: what it leaves behind, kills, strategies, seeds, leaks, what it must reach."""
-import json
+import functools
 import shutil
 import signal
 
@@ -16,17 +16,11 @@ from levels.level7_advanced.graphs.graph import Bag
 from projects.level7_link_prediction import config as config_lib
 from projects.level7_link_prediction import experiment, heuristics
 from tests.faults import processes
+from tests.faults.processes import result
 
 MODULE = 'projects.level7_link_prediction.main'
 SMOKE = ('--config=smoke',)
-
-
-def finish(folder, *flags, **kwargs):
-    return processes.finish(folder, *flags, module=MODULE, **kwargs)
-
-
-def result(folder):
-    return json.loads((folder / 'result.json').read_text())
+finish = functools.partial(processes.finish, module=MODULE)
 
 
 @pytest.fixture(scope='module')
