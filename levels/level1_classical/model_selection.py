@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float
 from scipy import stats
 from sklearn import model_selection as theirs
 
+from common import lapack
 from levels.level1_classical import metrics, metrics_labels, metrics_scores
 from levels.level1_classical.estimator import Estimator, choice, exact, floats, hyper, rows
 
@@ -223,7 +224,7 @@ def _ridge_scores(X, y, weight, alphas, parts: Blocks, test, real, metric: str, 
         mean = share @ means / jnp.sum(share)
         apart = jnp.sqrt(share)[:, None] * (means - mean[None])
         G = jnp.tensordot(member.astype(Z.dtype), products, 1) + apart.T @ apart
-        values, V = jnp.linalg.eigh(G[:d, :d])
+        values, V = lapack.eigh(G[:d, :d])
         pull = V.T @ G[:d, d:]
         values = jnp.maximum(values, 0)
         kept = lambda a: (values > max(d, 10) * jnp.finfo(X.dtype).eps * values[-1]) | (a > 0)

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from common import lapack
 from levels.level1_classical.classification.logistic import class_weights, decision, predict, score
 from levels.level1_classical.estimator import Estimator, choice, exact, hyper, labelled
 
@@ -62,7 +63,7 @@ def _newton(Z, sign, cost, tol, max_iter):
     def step(s):
         inside = jnp.where(s.margin < 1, 2 * cost, 0)
         H = Z.T @ (inside[:, None] * Z) + jnp.eye(len(s.v), dtype=Z.dtype)
-        move = -jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(H), s.gradient)
+        move = -lapack.cho_solve(lapack.cholesky(H), s.gradient)
         ahead, fall = sign * (Z @ move), s.gradient @ move
 
         def too_far(at):

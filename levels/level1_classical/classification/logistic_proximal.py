@@ -10,6 +10,7 @@ Shapes: those of `logistic_solvers`.
 import jax
 import jax.numpy as jnp
 
+from common import lapack
 from levels.level1_classical.classification.logistic_solvers import (
     PATIENCE,
     Problem,
@@ -51,8 +52,8 @@ def proximal_newton(p: Problem, tol, max_iter):
         # Where signs hold this is a parabola: its bottom at once, which sweeps over related columns are slow to reach.
         free = (u != 0) | (l1 == 0)
         low = jnp.where(free, 8 * len(w) * jnp.finfo(w.dtype).eps * jnp.max(jnp.diagonal(H)), 1)
-        factor = jax.scipy.linalg.cho_factor(jnp.where(free[:, None] & free[None], H, 0) + jnp.diag(low))
-        new = u - jax.scipy.linalg.cho_solve(factor, jnp.where(free, slope + l1 * jnp.sign(u), 0))
+        factor = lapack.cholesky(jnp.where(free[:, None] & free[None], H, 0) + jnp.diag(low))
+        new = u - lapack.cho_solve(factor, jnp.where(free, slope + l1 * jnp.sign(u), 0))
         return jnp.where(jnp.all((jnp.sign(new) == jnp.sign(u)) | (l1 == 0)), new, u)
 
     def step(p, s):

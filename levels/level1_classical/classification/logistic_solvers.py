@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from common import lapack
 from common.task import Task, solve
 from levels.level1_classical.estimator import summed
 
@@ -178,8 +179,8 @@ def curvature(p: Problem, z):
     if k > 1:
         H = H + size / k * jnp.tile(jnp.eye(d, dtype=H.dtype), (k, k))
     H = H + 8 * len(H) * jnp.finfo(H.dtype).eps * size * jnp.eye(len(H), dtype=H.dtype)
-    factor = jax.scipy.linalg.cho_factor(H)
-    return lambda G: jax.scipy.linalg.cho_solve(factor, G.T.ravel()).reshape(k, d).T
+    factor = lapack.cholesky(H)
+    return lambda G: lapack.cho_solve(factor, G.T.ravel()).reshape(k, d).T
 
 
 def newton(p: Problem, tol, max_iter):

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from common import lapack
+
 STEPS = 50
 
 
@@ -63,5 +65,5 @@ def coupled(second: Float[Array, 'rows pairs'], n_classes: int) -> Float[Array, 
     # minimise p'Qp with sum p = 1. Pairs that agree make Q singular; with its multiplier beside it the system is not
     edged = jnp.pad(Q, ((0, 0), (0, 1), (0, 1)), constant_values=1).at[:, -1, -1].set(0)
     right = jnp.zeros((len(Q), n_classes + 1, 1), Q.dtype).at[:, -1].set(1)
-    p = jnp.maximum(jnp.linalg.solve(edged, right)[:, :n_classes, 0], 0)
+    p = jnp.maximum(jax.vmap(lapack.solve)(edged, right)[:, :n_classes, 0], 0)
     return p / jnp.sum(p, 1, keepdims=True)

@@ -7,7 +7,7 @@ Shapes: X [rows, features], y [rows, targets], weight [rows].  No centred copy o
 
 Example:
     m = moments(X, y, weight)
-    coef = jnp.linalg.solve(m.G, m.c)
+    coef = lapack.solve(m.G, m.c)
     pull(X, y, weight, m, coef)         # what of the slope is left, from the rows themselves: digits that G has lost
 """
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from common import lapack
 from common.task import Task, solve
 from levels.level1_classical.estimator import Estimator, exact, hyper, rows
 from levels.level1_classical.regression.gram import moments, pull
@@ -108,7 +109,7 @@ def polished(slope, sums: Sums, point: Point, l1, l2):
     on = w != 0
     H = jnp.where(on[:, None] & on[None], sums.G, 0) + jnp.diag(jnp.where(on, l2, 1))
     slope = jnp.where(on, slope - l2 * w - l1 * jnp.sign(w), 0)
-    new = w + jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(H), slope)
+    new = w + lapack.cho_solve(lapack.cholesky(H), slope)
     gap = duality_gap(sums, new, sums.G @ new, l1, l2)
     # in float32 the gap itself is known to a few roundings of yy
     better = (jnp.sign(new) == jnp.sign(w)).all() & (gap <= point.gap + 8 * jnp.finfo(w.dtype).eps * sums.yy)

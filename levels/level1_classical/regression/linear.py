@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from common import lapack
 from levels.level1_classical import metrics
 from levels.level1_classical.estimator import Estimator, centred, choice, exact, features, rows
 
@@ -82,12 +83,12 @@ def ols(*, fit_intercept: bool = True, solver: str = 'qr', rcond: float | None =
         A, b, x_mean, y_mean = centred(X, y.reshape(len(y), -1), weight, fit_intercept)
         cut = max(A.shape[1], 10) * jnp.finfo(A.dtype).eps if rcond is None else rcond
         if solver == 'lstsq':
-            coef, _, rank, _ = jnp.linalg.lstsq(A, b, rcond=cut)
+            coef, rank = lapack.lstsq(A, b, cut)
         else:
             if solver == 'qr':
-                Q, A = jnp.linalg.qr(A)
+                Q, A = lapack.qr(A)
                 b = Q.T @ b
-            U, s, Vt = jnp.linalg.svd(A, full_matrices=False)
+            U, s, Vt = lapack.svd(A)
             kept = s > cut * s[0]
             coef = Vt.T @ (jnp.where(kept, 1 / jnp.where(kept, s, 1), 0)[:, None] * (U.T @ b))
             rank = jnp.sum(kept)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from common import lapack
 from common.task import Task, solve
 from levels.level1_classical.estimator import Estimator, centred, choice, exact, hyper, rows
 from levels.level1_classical.regression.gram import moments, pull
@@ -54,18 +55,18 @@ def by_cholesky(X, y, weight, alpha, fit_intercept):
 
 def _solver(G, alpha):
     """v [n, targets] -> (G + alpha)^-1 v; alpha is a number, or one for each target."""
-    factor = lambda a: jax.scipy.linalg.cho_factor(G + a * jnp.eye(len(G), dtype=G.dtype))
+    factor = lambda a: lapack.cholesky(G + a * jnp.eye(len(G), dtype=G.dtype))
     if alpha.ndim == 0:
         one = factor(alpha)
-        return lambda v: jax.scipy.linalg.cho_solve(one, v)
-    several = jax.vmap(lambda a: factor(a)[0])(alpha)
-    each = jax.vmap(lambda f, v: jax.scipy.linalg.cho_solve((f, False), v), (0, 1), 1)
+        return lambda v: lapack.cho_solve(one, v)
+    several = jax.vmap(factor)(alpha)
+    each = jax.vmap(lapack.cho_solve, (0, 1), 1)
     return lambda v: each(several, v)
 
 
 def by_svd(A, b, alpha):
     """coef = V s / (s^2 + alpha) U' b; for alpha = 0 directions without any spread count nothing: least squares."""
-    U, s, Vt = jnp.linalg.svd(A, full_matrices=False)
+    U, s, Vt = lapack.svd(A)
     s = s[:, None]
     kept = (s > max(A.shape[1], 10) * jnp.finfo(A.dtype).eps * s[:1]) | (alpha > 0)
     return Vt.T @ (jnp.where(kept, s / jnp.where(kept, s**2 + alpha, 1), 0) * (U.T @ b))
@@ -74,7 +75,7 @@ def by_svd(A, b, alpha):
 def by_eigh(X, y, weight, alpha, fit_intercept):
     """From the eigenvectors of A'A, which do not depend on alpha: under vmap over alphas they are found once."""
     m = moments(X, y, weight, fit_intercept)
-    values, V = jnp.linalg.eigh(m.G)
+    values, V = lapack.eigh(m.G)
     values = jnp.maximum(values, 0)[:, None]
     # any penalty takes care of the small ones itself; a cut beside it would make jumps in the path
     kept = (values > max(len(V), 10) * jnp.finfo(V.dtype).eps * values[-1:]) | (alpha > 0)
@@ -195,7 +196,7 @@ def ridge_loo(X: Float[Array, 'rows features'], y: Float[Array, 'rows *targets']
     if alphas.ndim != 1:
         raise ValueError(f'alphas: expected [k], found shape {alphas.shape}')
     A, b, _, _ = centred(X, y.reshape(len(y), -1), weight, fit_intercept)
-    U, s, _ = jnp.linalg.svd(A, full_matrices=False)
+    U, s, _ = lapack.svd(A)
     root = jnp.sqrt(weight)
     own = weight / jnp.sum(weight) if fit_intercept else jnp.zeros_like(weight)
 

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from common import lapack
 from levels.level1_classical.estimator import Estimator, choice, exact, features, hyper, rows, summed
 from levels.level1_classical.estimator import weighted_mean as mean_of
 
@@ -87,7 +88,7 @@ def scatter(X, weight):
 
 def by_eigh(key, X, weight, k, power_iterations):
     mean, G = scatter(X, weight)
-    values, V = jnp.linalg.eigh(G)
+    values, V = lapack.eigh(G)
     return V[:, ::-1][:, :k].T, jnp.maximum(values[::-1][:k], 0), mean, jnp.trace(G)
 
 
@@ -95,8 +96,8 @@ def by_svd(key, X, weight, k, power_iterations):
     mean = mean_of(X, weight)
     A = jnp.sqrt(weight)[:, None] * (X - mean[None])
     if A.shape[0] > A.shape[1]:
-        A = jnp.linalg.qr(A, mode='r')      # the same right singular vectors, from a smaller matrix
-    _, s, Vt = jnp.linalg.svd(A, full_matrices=False)
+        A = lapack.qr_r(A)      # the same right singular vectors, from a smaller matrix
+    _, s, Vt = lapack.svd(A)
     return Vt[:k], s[:k] ** 2, mean, jnp.sum(s**2)
 
 
@@ -105,9 +106,9 @@ def randomised(key, X, weight, k, power_iterations):
     mean = mean_of(X, weight)
     A = jnp.sqrt(weight)[:, None] * (X - mean[None])
     Q = jax.random.normal(key, (A.shape[1], min(k + 10, *A.shape)), A.dtype)
-    orthonormal = lambda Q: jnp.linalg.qr(A.T @ (A @ Q))[0]       # of [features, k + 10]: the long side is never QR'd
+    orthonormal = lambda Q: lapack.qr(A.T @ (A @ Q))[0]       # of [features, k + 10]: the long side is never QR'd
     Q = jax.lax.fori_loop(0, power_iterations + 1, lambda i, Q: orthonormal(Q), Q)
-    _, s, Vt = jnp.linalg.svd(jnp.linalg.qr(A @ Q, mode='r'), full_matrices=False)
+    _, s, Vt = lapack.svd(lapack.qr_r(A @ Q))
     return (Vt @ Q.T)[:k], s[:k] ** 2, mean, jnp.sum(A**2)
 
 
@@ -246,7 +247,7 @@ def incremental_update(state: IncrementalPCA, X: Float[Array, 'rows features'],
     share = state.count * here / jnp.where(count > 0, count, 1)
     gap = jnp.sqrt(share) * (state.mean - mean)
     stack = jnp.concatenate([state.singular_values[:, None] * state.components, A, gap[None]])
-    _, s, Vt = jnp.linalg.svd(stack, full_matrices=False)
+    _, s, Vt = lapack.svd(stack)
     k = len(state.components)
     more = k - min(k, len(s))       # fewer rows so far than axes
     moved = (mean - state.mean) * here / jnp.where(count > 0, count, 1)

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from common import lapack
 from levels.level1_classical.estimator import Estimator, choice, concrete, exact, features, holds, hyper
 from levels.level1_classical.neighbours import nearest
 from levels.level1_classical.unsupervised.kmeans import kmeans
@@ -94,7 +95,7 @@ def orthonormal(Q, V):
         Q = Q - V @ (V.T @ Q)
         size = jnp.linalg.norm(Q, axis=0)
         Q = Q / jnp.where(size > 0, size, 1)[None]
-        values, U = jnp.linalg.eigh(Q.T @ Q)
+        values, U = lapack.eigh(Q.T @ Q)
         good = (values[0] > 0.5) & (size > before / 2).all()
         least = jnp.finfo(Q.dtype).eps * values[-1]
         return Q @ (U / jnp.sqrt(jnp.maximum(values, least))[None]), good, passes + 1
@@ -115,7 +116,7 @@ def filtered(product: Callable, edge, degree):
 
 def ritz(T, b: int):
     """The b largest eigenvalues of T, and their vectors."""
-    values, Y = jnp.linalg.eigh((T + T.T) / 2)
+    values, Y = lapack.eigh((T + T.T) / 2)
     return values[::-1][:b], Y[:, ::-1][:, :b]
 
 
@@ -168,7 +169,7 @@ def embed(key, X, k: int, affinity: str, gamma, n_neighbors: int, solver: str, t
     degree = product(arrays, jnp.ones((n, 1), X.dtype))[:, 0]
     root = jnp.sqrt(jnp.where(degree > 0, degree, 1))           # a row without neighbours keeps to itself
     if dense:
-        values, vectors = jnp.linalg.eigh(arrays / root[:, None] / root[None])
+        values, vectors = lapack.eigh(arrays / root[:, None] / root[None])
         values, vectors = values[::-1][:k], vectors[:, ::-1][:, :k]
         steps, converged = jnp.int32(0), jnp.asarray(True)
     else:

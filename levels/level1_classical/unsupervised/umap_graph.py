@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from common import lapack
 from levels.level1_classical.unsupervised.tsne_affinity import returned
 
 TOLERANCE, TRIES, LEAST = 1e-5, 64, 1e-3        # of the sum; halvings; the least s, as a share of the mean distance
@@ -32,7 +33,7 @@ def curve(spread=1.0, min_dist=0.1):
         ab, damp = now
         r, J = residual(ab), jax.jacfwd(residual)(ab)
         H = J.T @ J
-        new = ab - jnp.linalg.solve(H + damp * jnp.diag(jnp.diagonal(H)), J.T @ r)
+        new = ab - lapack.solve(H + damp * jnp.diag(jnp.diagonal(H)), J.T @ r)
         better = (new > 0).all() & (jnp.sum(residual(new) ** 2) < jnp.sum(r**2))
         return jnp.where(better, new, ab), jnp.where(better, damp / 4, 4 * damp)
 

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from common import lapack
+
 SPARE, BLOCKS = 2, 30       # vectors in a block beyond those asked for; blocks in the basis
 
 
@@ -33,19 +35,19 @@ def eigenmap(key, neighbours: Int[Array, 'rows n'], t: Float[Array, 'rows n'], k
     apply = lambda V: root * times(neighbours, t, root * V)
     width = min(k + 1 + SPARE, rows)
     blocks = min(BLOCKS, rows // width)
-    V = jnp.linalg.qr(jax.random.normal(key, (rows, width), t.dtype))[0]
+    V = lapack.qr(jax.random.normal(key, (rows, width), t.dtype))[0]
 
     def grow(i, basis):
         W = apply(basis[i])
         for _ in range(2):      # once is not enough: what is left is short, and its rounding is not
             W = W - jnp.einsum('qnb,qbc->nc', basis, jnp.einsum('qnb,nc->qbc', basis, W))
-            W = jnp.linalg.qr(W)[0]
+            W = lapack.qr(W)[0]
         return basis.at[i + 1].set(W)
 
     basis = jax.lax.fori_loop(0, blocks - 1, grow, jnp.zeros((blocks, rows, width), t.dtype).at[0].set(V))
     joined = lambda parts: jnp.moveaxis(parts, 0, 1).reshape(rows, -1)
     Q = joined(basis)
     T = Q.T @ joined(jax.lax.map(apply, basis))
-    _, ritz = jnp.linalg.eigh((T + T.T) / 2)
+    _, ritz = lapack.eigh((T + T.T) / 2)
     found = Q @ ritz[:, ::-1][:, 1:k + 1]
     return jnp.concatenate([found, jnp.zeros((rows, k - found.shape[1]), t.dtype)], 1)
