@@ -3,8 +3,8 @@
     run = spread.compile(strategies.mesh(rules=spread.RULES), fn, shared, split)
     results = run(shared, split)        # the results of fn(shared, split), on the host
 
-Leaves of `split` and of the result have the problems as their first axis. Nothing is summed, so the number of devices
-changes no more than how a batch of problems is rounded. One process only.
+Leaves of `split` and of the result have the problems as their first axis. Each device sees its own alone, and
+nothing is sent between them; so their number changes no more than how a batch of problems is rounded. One process only.
 """
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ def compile(strategy: Strategy, fn: Callable[[PyTree, PyTree], PyTree], shared: 
 
     # The result takes the place of a state, which is what a strategy knows how to split.
     def call(_, shared, split):
-        return {'result': fn(shared, split)}
+        return {'result': strategy.apart(fn)(shared, split)}
 
     compiled = strategy.compile(call, *given(shared, split), 0)
 

@@ -32,6 +32,7 @@ class Strategy(NamedTuple):
     resident: Callable       # data -> data on the devices
     batch: Callable          # (this process's rows of a batch, row_axis) -> placed batch
     rows: Callable           # rows of the whole batch -> the slice that this process loads; checks divisibility
+    apart: Callable = lambda fn: fn     # (fn(shared, rows) -> rows) -> the same in `compile`, each device on its rows
 
 
 def same(x):
@@ -166,9 +167,12 @@ def mesh(shape: dict[str, int] | None = None, rules: Rules = (), *, micro: int =
         where = NamedSharding(grid, P(*(None,) * row_axis, 'data'))
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(where, x), b)
 
+    def apart(fn):
+        return jax.shard_map(fn, mesh=grid, in_specs=(P(), P('data')), out_specs=P('data'), check_vma=False)
+
     return Strategy('mesh', n, init, compile, place=lambda s: jax.tree.map(put, s, shardings(s)), gather=same,
                     resident=lambda r: jax.tree.map(lambda x: put(x, whole), r), batch=batch,
-                    rows=lambda rows: _share(rows, sizes['data'], micro))
+                    rows=lambda rows: _share(rows, sizes['data'], micro), apart=apart)
 
 
 def seed_per_device(seeds: int) -> Strategy:

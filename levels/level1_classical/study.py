@@ -195,16 +195,10 @@ def compare(scores: Mapping[str, np.ndarray], outer: int) -> dict[str, dict[str,
             for i, b in enumerate(names) for a in names[i + 1:]}
 
 
-def in_turn(one: Callable[[Any, Any], Any], strategy: Any) -> Callable[[Any, Any], Any]:
+def in_turn(one: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """(shared, problems) -> one(shared, problem) of each, stacked: what `spread.compile` takes, for problems that need
     much memory or end at different times.  Each device works through its share, one problem after the other."""
-    def run(shared, split):
-        turns = lambda part: jax.lax.map(lambda problem: one(shared, problem), part)
-        if strategy.name != 'mesh' or strategy.devices == 1:
-            return turns(split)
-        parts = jax.tree.map(lambda v: v.reshape(strategy.devices, -1, *v.shape[1:]), split)
-        return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), jax.vmap(turns)(parts))
-    return run
+    return lambda shared, split: jax.lax.map(lambda problem: one(shared, problem), split)
 
 
 def between(differences: Mapping[str, dict[str, float]], a: str, b: str) -> dict[str, float] | None:

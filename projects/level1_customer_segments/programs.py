@@ -122,7 +122,7 @@ def run(strategy, c, X, y, tasks: Problems) -> Found:
 
     def solve(one, mine):
         began = time.perf_counter()
-        program = spread.compile(strategy, study.in_turn(one, strategy), shared, mine)
+        program = spread.compile(strategy, study.in_turn(one), shared, mine)
         compiled = time.perf_counter()
         out = program(shared, mine)
         spent[0], spent[1] = spent[0] + compiled - began, spent[1] + time.perf_counter() - compiled

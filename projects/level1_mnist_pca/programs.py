@@ -122,8 +122,8 @@ def run(strategy, c, X, y, seeds: list[int]) -> tuple[Folds, Held, np.ndarray, f
     keys = np.stack([np.asarray(jax.random.key_data(jax.random.fold_in(jax.random.key(s), 10**6 + i)))
                      for s in seeds for i in range(c.nulls)])
     began = time.perf_counter()
-    judged = spread.compile(strategy, study.in_turn(judge(c), strategy), (X, y), tasks)
-    shuffled = spread.compile(strategy, study.in_turn(null, strategy), X, keys)
+    judged = spread.compile(strategy, study.in_turn(judge(c)), (X, y), tasks)
+    shuffled = spread.compile(strategy, study.in_turn(null), X, keys)
     compiled = time.perf_counter()
     held, nulls = judged((X, y), tasks), shuffled(X, keys)
     return tasks, held, nulls.reshape(len(seeds), c.nulls, -1), compiled - began, time.perf_counter() - compiled

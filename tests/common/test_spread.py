@@ -28,15 +28,37 @@ def test_results_are_those_of_one_device(name, problems):
         assert np.array_equal(found['sum'], scale * split['a'][:, None] + np.arange(5, dtype=np.float32)[None])
 
 
-def test_each_device_has_its_share_and_no_more():
+@pytest.mark.parametrize('name', ['pmap', 'mesh'])
+def test_each_device_has_its_share_and_no_more(name):
     lengths = []
 
     def fn(shared, split):
         lengths.append(len(split))
         return split
 
-    spread.compile(MAKE['pmap'](spread.RULES), fn, jnp.zeros(1), np.zeros(7, np.float32))
+    spread.compile(MAKE[name](spread.RULES), fn, jnp.zeros(1), np.zeros(7, np.float32))
     assert lengths[-1] == 2      # 8 in all, on 4 devices
+
+
+@pytest.mark.parametrize('name', ['pmap', 'mesh'])
+def test_devices_never_wait_for_each_other(name):
+    """With two cores, an all-gather and an all-reduce that do not depend on each other wait for ever on two devices."""
+    programs, strategy = [], MAKE[name](spread.RULES)
+
+    def spied(*args):
+        programs.append(real(*args))
+        return programs[-1]
+
+    real, strategies._aot = strategies._aot, spied
+    try:
+        values = lambda split: jax.lax.map(lambda a: jnp.linalg.svd(a)[1], split)
+        fn = lambda shared, split: {'values': values(split), 'sum': split.sum((1, 2)) + shared}
+        spread.compile(strategy, fn, jnp.zeros(()), np.ones((8, 3, 2), np.float32))
+    finally:
+        strategies._aot = real
+    text, = (program.as_text() for program in programs)
+    assert 'custom-call' in text
+    assert not [word for word in ('all-gather', 'all-reduce', 'all-to-all', 'collective-permute') if word in text]
 
 
 def test_leaves_of_different_lengths_are_refused():

@@ -19,6 +19,7 @@ from levels.level3_vision.mobilenet import MobileNetV2, MobileNetV3
 from levels.level3_vision.resnet import ResNet
 from levels.level3_vision.vgg import VGG
 from levels.level3_vision.weights import bridge
+from tools.bench.peers import torch_nets as nets
 
 KEY = jax.random.key(0)
 WIDE, N = 7, 3
@@ -30,7 +31,7 @@ DATA = {'image': RNG.normal(size=(48, 8, 8, 3)).astype(np.float32), 'label': (np
 @functools.cache
 def trained():
     """Variables of the same network with more classes, from a torch state_dict."""
-    net = peers.randomise(peers.ResNetPeer((1, 1), 4, cifar=True, n=WIDE))
+    net = peers.randomise(nets.ResNetPeer((1, 1), 4, cifar=True, n=WIDE))
     variables = bridge.from_names(NET.clone(n_classes=WIDE), peers.numpy_state(net), 'torchvision')
     kernel = variables['params']['stage1_0']['conv1']['kernel']
     variables['params']['stage1_0']['conv1']['kernel'] = kernel.at[0, 0, 0, 0].set(-0.0)    # the hard case of 'no bit'

@@ -19,6 +19,7 @@ from levels.level3_vision.mobilenet import V3_STAGES, MobileNetV2, MobileNetV3
 from levels.level3_vision.resnet import ResNet
 from levels.level3_vision.vgg import VGG, perceptual_loss, vgg_features
 from levels.level3_vision.weights import bridge
+from tools.bench.peers import torch_nets as nets
 
 N = 5
 HF = 'transformers, '
@@ -37,10 +38,10 @@ RESNETS = {
                         'huggingface'),
     'bottleneck v1': (lambda: hf_resnet(4, (1, 1), 'bottleneck', downsample_in_bottleneck=True),
                       dict(blocks=(1, 1), bottleneck=True, width=4, version='v1'), 'huggingface'),
-    'CIFAR stem': (lambda: peers.ResNetPeer((1, 1), 8, cifar=True, n=N), dict(blocks=(1, 1), stem='cifar'),
+    'CIFAR stem': (lambda: nets.ResNetPeer((1, 1), 8, cifar=True, n=N), dict(blocks=(1, 1), stem='cifar'),
                    'torchvision'),
-    'v2 basic': (lambda: peers.ResNetV2Peer((1, 1), 8, n=N), dict(blocks=(1, 1), version='v2'), 'timm'),
-    'v2 bottleneck': (lambda: peers.ResNetV2Peer((2, 1), 4, True, n=N),
+    'v2 basic': (lambda: nets.ResNetV2Peer((1, 1), 8, n=N), dict(blocks=(1, 1), version='v2'), 'timm'),
+    'v2 bottleneck': (lambda: nets.ResNetV2Peer((2, 1), 4, True, n=N),
                       dict(blocks=(2, 1), bottleneck=True, width=4, version='v2'), 'timm'),
 }
 
@@ -61,12 +62,12 @@ def test_vgg(norm):
     """A bias before a batch norm moves nothing, so its gradient is rounding alone."""
     model = VGG(groups=(1, 2, 1), batch_norm=norm, width=4, hidden=8, n_classes=N, dropout=0.0)
     check('VGG', 'torch, torchvision names', f'3 groups, batch norm {norm}',
-          peers.VGGPeer((1, 2, 1), norm, 4, 8, n=N), model, 'torchvision',
+          nets.VGGPeer((1, 2, 1), norm, 4, 8, n=N), model, 'torchvision',
           still=r'^conv\d_\d/bias' if norm else '')
 
 
 def test_perceptual_features_and_their_loss_equal_torch():
-    net = peers.randomise(peers.VGGPeer((1, 2), False, 4, 8, n=N)).double()
+    net = peers.randomise(nets.VGGPeer((1, 2), False, 4, 8, n=N)).double()
     model = VGG(groups=(1, 2), width=4, hidden=8, n_classes=N)
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(2, 2, 12, 12, 3))
@@ -93,7 +94,7 @@ def test_perceptual_features_and_their_loss_equal_torch():
 @pytest.mark.parametrize('variant', ['one_weird_trick', 'original'])
 def test_alexnet(variant):
     """Images of 67: the fields of the original's dense layers are then 1 x 1."""
-    net = peers.AlexNetPeer(8, 8, n=N) if variant == 'one_weird_trick' else peers.AlexNetOriginalPeer(8, 8, 1, n=N)
+    net = nets.AlexNetPeer(8, 8, n=N) if variant == 'one_weird_trick' else nets.AlexNetOriginalPeer(8, 8, 1, n=N)
     model = AlexNet(variant, N, width=8, hidden=8, dropout=0.0)
     check('AlexNet', 'torch, torchvision names', variant, net, model, 'torchvision', shape=(2, 67, 67, 3))
 
@@ -129,7 +130,7 @@ PROJECT = 'project_norm/bias'
 
 def test_mobilenet_v2():
     stages = ((1, 8, 1, 1), (6, 16, 2, 2), (6, 16, 1, 1))
-    check('MobileNetV2', 'torch, torchvision names', '3 stages', peers.MobileNetV2Peer(stages, last=16, n=N),
+    check('MobileNetV2', 'torch, torchvision names', '3 stages', nets.MobileNetV2Peer(stages, last=16, n=N),
           MobileNetV2(N, stages=stages, last=16, dropout=0.0), 'torchvision', still=PROJECT)
 
 
@@ -153,7 +154,7 @@ def test_mobilenet_v3():
     """Blocks with and without expansion, squeeze, hard swish, stride, shortcut."""
     stages = (((3, 16, 16, True, False, 1),), ((5, 24, 16, False, False, 2), (3, 40, 16, True, True, 1)),
               ((5, 24, 24, False, True, 2),))
-    check('MobileNetV3', 'torch, torchvision names', '4 blocks', peers.MobileNetV3Peer(stages, 16, n=N),
+    check('MobileNetV3', 'torch, torchvision names', '4 blocks', nets.MobileNetV3Peer(stages, 16, n=N),
           MobileNetV3(n_classes=N, stages=stages, hidden=16, dropout=0.0), 'torchvision', still=PROJECT)
 
 
@@ -161,7 +162,7 @@ EFFICIENT = ((3, 1, 1, 8, 1), (5, 2, 6, 8, 2), (3, 2, 6, 16, 1))
 
 
 def test_efficientnet_torch_convention():
-    check('EfficientNet', 'torch, torchvision names', '3 stages', peers.EfficientNetPeer(EFFICIENT, n=N),
+    check('EfficientNet', 'torch, torchvision names', '3 stages', nets.EfficientNetPeer(EFFICIENT, n=N),
           EfficientNet('b0', N, stages=EFFICIENT, dropout=0.0, drop_path=0.0), 'torchvision', still=PROJECT)
 
 
@@ -327,14 +328,14 @@ def test_bad_input_says_what_is_wrong(model, shape, message):
 FULL = {
     'ResNet-50': ('ResNet', HF + 'ResNetForImageClassification', lambda: transformers.ResNetForImageClassification(
         transformers.ResNetConfig(num_labels=1000)), ResNet(50), 'huggingface', 224),
-    'VGG-16': ('VGG', 'torch, torchvision names', lambda: peers.VGGPeer((2, 2, 3, 3, 3)), VGG(16), 'torchvision', 224),
-    'AlexNet': ('AlexNet', 'torch, torchvision names', peers.AlexNetPeer, AlexNet(), 'torchvision', 224),
-    'AlexNet original': ('AlexNet', 'torch, torchvision names', peers.AlexNetOriginalPeer, AlexNet('original'),
+    'VGG-16': ('VGG', 'torch, torchvision names', lambda: nets.VGGPeer((2, 2, 3, 3, 3)), VGG(16), 'torchvision', 224),
+    'AlexNet': ('AlexNet', 'torch, torchvision names', nets.AlexNetPeer, AlexNet(), 'torchvision', 224),
+    'AlexNet original': ('AlexNet', 'torch, torchvision names', nets.AlexNetOriginalPeer, AlexNet('original'),
                          'torchvision', 227),
     'V2': ('MobileNetV2', HF + 'MobileNetV2ForImageClassification',
            lambda: transformers.MobileNetV2ForImageClassification(transformers.MobileNetV2Config(num_labels=1000)),
            MobileNetV2(padding='SAME', norm_epsilon=1e-3), 'huggingface', 224),
-    'V3 large': ('MobileNetV3', 'torch, torchvision names', lambda: peers.MobileNetV3Peer(V3_STAGES['large'], 1280),
+    'V3 large': ('MobileNetV3', 'torch, torchvision names', lambda: nets.MobileNetV3Peer(V3_STAGES['large'], 1280),
                  MobileNetV3(), 'torchvision', 224),
     'B0 tf': ('EfficientNet', HF + 'EfficientNetForImageClassification',
               lambda: hf_efficientnet(((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),

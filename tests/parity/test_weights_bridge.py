@@ -20,6 +20,7 @@ from levels.level3_vision.vgg import DEPTHS as VGG_DEPTHS
 from levels.level3_vision.vgg import VGG
 from levels.level3_vision.weights import bridge, report
 from levels.level3_vision.weights.tables import TABLES, table
+from tools.bench.peers import torch_nets as nets
 
 N = 3
 SMALL = {
@@ -76,20 +77,20 @@ def hf(name, **config):
 
 
 FULL = {
-    'ResNet-18': (ResNet(18), 'torchvision', lambda: peers.ResNetPeer(DEPTHS[18])),
-    'ResNet-152': (ResNet(152), 'torchvision', lambda: peers.ResNetPeer(DEPTHS[152], deep=True)),
-    'ResNet-50 v2': (ResNet(50, version='v2'), 'timm', lambda: peers.ResNetV2Peer(DEPTHS[50], deep=True)),
+    'ResNet-18': (ResNet(18), 'torchvision', lambda: nets.ResNetPeer(DEPTHS[18])),
+    'ResNet-152': (ResNet(152), 'torchvision', lambda: nets.ResNetPeer(DEPTHS[152], deep=True)),
+    'ResNet-50 v2': (ResNet(50, version='v2'), 'timm', lambda: nets.ResNetV2Peer(DEPTHS[50], deep=True)),
     'ResNet-50 HF': (ResNet(50), 'huggingface', hf('ResNet')),
-    'VGG-11': (VGG(11), 'torchvision', lambda: peers.VGGPeer(VGG_DEPTHS[11])),
-    'VGG-19 norm': (VGG(19, batch_norm=True), 'torchvision', lambda: peers.VGGPeer(VGG_DEPTHS[19], True)),
-    'AlexNet': (AlexNet(), 'torchvision', peers.AlexNetPeer),
-    'MobileNetV2': (MobileNetV2(), 'torchvision', lambda: peers.MobileNetV2Peer(V2_STAGES)),
+    'VGG-11': (VGG(11), 'torchvision', lambda: nets.VGGPeer(VGG_DEPTHS[11])),
+    'VGG-19 norm': (VGG(19, batch_norm=True), 'torchvision', lambda: nets.VGGPeer(VGG_DEPTHS[19], True)),
+    'AlexNet': (AlexNet(), 'torchvision', nets.AlexNetPeer),
+    'MobileNetV2': (MobileNetV2(), 'torchvision', lambda: nets.MobileNetV2Peer(V2_STAGES)),
     'MobileNetV2 HF': (MobileNetV2(), 'huggingface', hf('MobileNetV2')),
-    'MobileNetV3 large': (MobileNetV3(), 'torchvision', lambda: peers.MobileNetV3Peer(V3_STAGES['large'], 1280)),
-    'MobileNetV3 small': (MobileNetV3('small'), 'torchvision', lambda: peers.MobileNetV3Peer(V3_STAGES['small'], 1024)),
-    'EfficientNet-B0': (EfficientNet('b0'), 'torchvision', lambda: peers.EfficientNetPeer(STAGES)),
+    'MobileNetV3 large': (MobileNetV3(), 'torchvision', lambda: nets.MobileNetV3Peer(V3_STAGES['large'], 1280)),
+    'MobileNetV3 small': (MobileNetV3('small'), 'torchvision', lambda: nets.MobileNetV3Peer(V3_STAGES['small'], 1024)),
+    'EfficientNet-B0': (EfficientNet('b0'), 'torchvision', lambda: nets.EfficientNetPeer(STAGES)),
     'EfficientNet-B4': (EfficientNet('b4'), 'torchvision',
-                        lambda: peers.EfficientNetPeer(STAGES, *VARIANTS['b4'][:2])),
+                        lambda: nets.EfficientNetPeer(STAGES, *VARIANTS['b4'][:2])),
     'EfficientNet-B7 HF': (EfficientNet('b7'), 'huggingface', hf('EfficientNet')),
 }
 
@@ -151,7 +152,7 @@ def test_timms_names(case):
 
 def test_a_state_dict_and_safetensors_of_torch_load_without_torch(tmp_path):
     """Both files, written by torch, give the same bits; ours, read by torch, fits its network."""
-    net = peers.randomise(peers.ResNetPeer((1, 2), 4, n=N))
+    net = peers.randomise(nets.ResNetPeer((1, 2), 4, n=N))
     model = SMALL['ResNet']
     torch.save(net.state_dict(), tmp_path / 'net.pth')
     torch.save({'epoch': 3, 'state_dict': net.state_dict()}, tmp_path / 'checkpoint.pt')
@@ -160,7 +161,7 @@ def test_a_state_dict_and_safetensors_of_torch_load_without_torch(tmp_path):
     for name in ('net.pth', 'checkpoint.pt', 'net.safetensors'):
         assert bits(bridge.load(model, tmp_path / name, 'torchvision')) == bits(memory), name
     bridge.save(tmp_path / 'ours.safetensors', model, memory, 'torchvision')
-    other = peers.ResNetPeer((1, 2), 4, n=N)
+    other = nets.ResNetPeer((1, 2), 4, n=N)
     other.load_state_dict(load_torch(tmp_path / 'ours.safetensors'), strict=True)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters()))
 
@@ -193,7 +194,7 @@ def seen_by(net, x):
 
 
 def test_the_report_names_the_first_layer_that_differs():
-    net = peers.randomise(peers.ResNetPeer((1, 2), 4, n=N)).eval()
+    net = peers.randomise(nets.ResNetPeer((1, 2), 4, n=N)).eval()
     model, x = SMALL['ResNet'], np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
     variables = bridge.from_names(model, peers.numpy_state(net), 'torchvision')
     rows = report.compare(model, variables, x, seen_by(net, x), 'torchvision')

@@ -81,7 +81,7 @@ def test_devices_work_through_their_shares(strategy):
         return jax.lax.while_loop(lambda v: v[0] < problem['to'], lambda v: (v[0] + 1, v[1] + shared), (0, 0.0))
 
     problems = {'to': np.arange(10)}
-    count, total = spread.compile(strategy, study.in_turn(one, strategy), 2.0, problems)(2.0, problems)
+    count, total = spread.compile(strategy, study.in_turn(one), 2.0, problems)(2.0, problems)
     assert count.tolist() == list(range(10)) and total.tolist() == [2.0 * i for i in range(10)]
 
 

@@ -34,6 +34,7 @@ class Pair(NamedTuple):
     group: str = ''     # what `--only` may name instead of all that are in it
     one_thread: bool = True     # whether CPU seconds of one thread are taken as well
     own_cores: bool = False     # whether our side may be faster on one core, which a trial then tells
+    own_devices: bool = False   # the same of a batch that is split among as many devices as there are cores
 
     def quick(self) -> 'Pair':
         return self._replace(steps=max(1, self.steps // 4), repeats=min(3, self.repeats), seeds=1)

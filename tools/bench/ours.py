@@ -23,7 +23,7 @@ from levels.level2_neural.mlp import MLP
 from levels.level3_vision.lenet import LeNet5
 from levels.level7_advanced.graphs.gcn import GCN
 from levels.level7_advanced.graphs.graph import Bag, from_edges, normalise
-from tools.bench import classical, inputs
+from tools.bench import classical, inputs, ours_vision
 from tools.bench.classical import data as classical_data
 from tools.bench.classical import quality, sides
 from tools.bench.forms import Pair
@@ -110,6 +110,10 @@ def gcn_cora(pair: Pair, data_dir: str) -> Side:
     return Side(task, data.constant(batch), pair.steps, lambda carry, _: {'accuracy': look(carry, batch)})
 
 
+def photographs(pair: Pair, data_dir: str) -> Side:
+    return Side(*ours_vision.train(pair), 1, lambda _, last: {'loss': last['loss']})
+
+
 WORK = {'mnist_mlp': mnist_mlp, 'lenet': lenet, 'gpt': gpt, 'ppo_4': ppo, 'ppo_16': ppo, 'ppo_64': ppo,
         'gcn_cora': gcn_cora}
 
@@ -117,11 +121,13 @@ WORK = {'mnist_mlp': mnist_mlp, 'lenet': lenet, 'gpt': gpt, 'ppo_4': ppo, 'ppo_1
 def serve(pair: Pair, bell, data_dir: str, total: int) -> None:
     """Our side of a pair, in turns."""
     runtime.malloc_tuning()         # as every run has by default
-    if pair.name == 'ridge_cv' or pair.group == 'classical':
-        (_ridge if pair.name == 'ridge_cv' else _estimator)(pair, bell)
+    vision = pair.group == 'vision'
+    if pair.name == 'ridge_cv' or pair.group == 'classical' or (vision and not pair.sizes['train']):
+        (_ridge if pair.name == 'ridge_cv' else ours_vision.infer if vision else _estimator)(pair, bell)
         return
-    side = WORK[pair.name](pair, data_dir)
+    side = (photographs if vision else WORK[pair.name])(pair, data_dir)
     chunk = next(n for n in range(min(side.chunk, pair.steps), 0, -1) if pair.steps % n == 0)
+    strategy = strategies.pmap() if ours_vision.shared_by() > 1 else strategies.jit()
     last: dict = {}
     began = time.perf_counter()
 
@@ -134,7 +140,7 @@ def serve(pair: Pair, bell, data_dir: str, total: int) -> None:
         bell.report()
         bell.wait()         # for the next turn, or, when all are over, to be judged
 
-    fitted = loop.fit(side.task, side.source, steps=total, key=jax.random.key(0), strategy=strategies.jit(),
+    fitted = loop.fit(side.task, side.source, steps=total, key=jax.random.key(0), strategy=strategy,
                       steps_per_call=chunk, log_every=pair.steps, log=log, resumed=resumed)
     bell.judged({pair.quality.name: side.score(fitted.carry, last)[pair.quality.name]})
 

@@ -98,29 +98,46 @@ def last_core() -> int | None:
     return max(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else None
 
 
-def our_cores(pair: Pair, data_dir: str, env: dict[str, str]) -> dict:
-    """How many cores our side is given, as a peer's threads are: all or one (`--cores=1`), by a short trial."""
-    seconds = {}
-    for count, core in ((machine.cores(), None), (1, last_core())):
-        request = {'do': 'side', 'pair': pair.name, 'side': 'ours', 'steps': pair.steps, 'repeats': 1, 'seeds': 1,
-                   'data_dir': data_dir, 'single': False, 'core': core}
-        with worker(request, env) as w:
+def our_forms(pair: Pair) -> dict[str, dict]:
+    """What our side may be given, as a peer its threads: all cores, one (`--cores=1`), or a device for each."""
+    forms = {'all cores': {}}
+    if pair.own_cores and machine.cores() > 1:
+        forms['one core'] = {'core': last_core()}
+    if pair.own_devices and machine.cores() > 1:
+        forms['a device for each core'] = {'devices': machine.cores()}
+    return forms
+
+
+def our_form(pair: Pair, data_dir: str, env: dict[str, str]) -> dict:
+    """The fastest of them by a short trial: {'form', 'trials', 'given'}."""
+    forms, seconds = our_forms(pair), {}
+    for name, given in forms.items() if len(forms) > 1 else ():
+        with side(pair._replace(repeats=1, seeds=1), 'ours', data_dir, env, single=False, **given) as w:
             w.read('ready')
             w.turn()
-            seconds[count] = w.turn()['wall'] / pair.steps
-    return {'cores': min(seconds, key=seconds.get), 'trials': {f'cores {n}': t for n, t in seconds.items()}}
+            seconds[name] = w.turn()['wall'] / pair.steps
+    best = min(seconds, key=seconds.get) if seconds else 'all cores'
+    return {'form': best, 'trials': seconds, 'given': forms[best]}
 
 
-def in_turn(pair: Pair, sides: list[str], data_dir: str, env: dict[str, str], single: bool, cores: int = 0) -> dict:
+def side(pair: Pair, name: str, data_dir: str, env: dict[str, str], *, single: bool, core: int | None = None,
+         devices: int = 1):
+    """The worker of one side; pinned to a core if one is given."""
+    request = {'do': 'side', 'pair': pair.name, 'side': name, 'steps': pair.steps, 'repeats': pair.repeats,
+               'seeds': pair.seeds, 'data_dir': data_dir, 'single': single, 'core': core}
+    more = {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'} if devices > 1 else {}
+    return worker(request, {**env, **more})
+
+
+def in_turn(pair: Pair, sides: list[str], data_dir: str, env: dict[str, str], single: bool,
+            given: dict | None = None) -> dict:
     """side -> what it said: wall and cpu seconds per repeat, quality, its configuration."""
     found: dict[str, dict] = {}
     with contextlib.ExitStack() as stack:
         workers = {}
         for name in sides:
-            core = last_core() if single or (name == 'ours' and cores == 1) else None
-            request = {'do': 'side', 'pair': pair.name, 'side': name, 'steps': pair.steps, 'repeats': pair.repeats,
-                       'seeds': pair.seeds, 'data_dir': data_dir, 'single': single, 'core': core}
-            workers[name] = stack.enter_context(worker(request, env))
+            more = {'core': last_core()} if single else (given or {}) if name == 'ours' else {}
+            workers[name] = stack.enter_context(side(pair, name, data_dir, env, single=single, **more))
             found[name] = {'ready': workers[name].read('ready'), 'wall_s': [], 'cpu_s': []}
         loads = [machine.load()]
         for i in range(pair.repeats + 1):
@@ -178,8 +195,8 @@ def conclude(pair: Pair, peer, both: dict, single: dict | None, cores: int) -> d
 def measure(pair: Pair, data_dir: str, env: dict[str, str], *, cpu: bool = True) -> list[dict]:
     """The rows of a pair, one for each peer; CPU seconds of one thread say nothing of a GPU, and are left out there."""
     sides = ['ours', *(p.name for p in pair.peers)]
-    own = our_cores(pair, data_dir, env) if cpu and pair.own_cores and machine.cores() > 1 else {}
-    both = in_turn(pair, sides, data_dir, env, single=False, cores=own.get('cores', 0))
+    own = our_form(pair, data_dir, env) if cpu else {}
+    both = in_turn(pair, sides, data_dir, env, single=False, given=own.get('given'))
     both['sides']['ours']['ready'] |= own
     few = pair._replace(repeats=min(3, pair.repeats), seeds=1)
     single = in_turn(few, sides, data_dir, {**env, **ONE}, single=True) if pair.one_thread and cpu else None

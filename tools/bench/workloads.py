@@ -3,11 +3,11 @@
 A project is measured by its own run, `--config=full`, caught where it calls `loop.fit` (`projects.py`); so a new
 project needs no entry.  A pair is one piece of work done by us (`ours.py`) and by peers (`peers/`), with the ratio that
 is to be reached: the peer's wall time over ours, on a quiet machine, both sides compiled, at equal quality.  Those of
-the estimators of level 1 come from the table in `classical/`.
+the estimators of level 1 come from the table in `classical/`, those of the networks of level 3 from `vision`.
 """
 from pathlib import Path
 
-from tools.bench import classical
+from tools.bench import classical, vision
 from tools.bench.classical import table
 from tools.bench.forms import Pair, Peer, Quality
 
@@ -42,7 +42,7 @@ NETS = (
          (Peer('sklearn_ridge', 20.0),), 'fits', 2000, 1, 5, Quality('r2', 'higher', 1e-3),
          {'folds': 10, 'alphas': 200}),
 )
-PAIRS = NETS + classical.pairs(table.ROWS)
+PAIRS = NETS + vision.PAIRS + classical.pairs(table.ROWS)
 
 
 def projects() -> list[str]:
