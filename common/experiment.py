@@ -64,6 +64,7 @@ def train(
     eval_batch: int = 1000,
     vmap_helps: bool = False,
     hooks: Sequence[loop.Hook] = (),
+    started: Callable[[int], None] | None = None,
     units: dict[str, int] | None = None,
     rules: Rules = (),
 ) -> Trained:
@@ -71,6 +72,7 @@ def train(
 
     source_for(seed): the data of that seed's run
     evaluate: arrays of the test set, or Carry of `task` -> its metrics (arrays [seeds] where the Carry has seeds)
+    started(step): called when all is compiled and training begins, or goes back to a checkpoint, at that step
     rules: how the state of one seed is split over devices where it must be (environments); see sharding.py
     """
     args, config = run.args, run.config
@@ -85,7 +87,7 @@ def train(
     mode = seed_mode(args, vmap_helps)
     run.env(devices=[d.device_kind for d in jax.devices()], processes=jax.process_count(), seed_mode=mode)
     more = {'hooks': [h._replace(fn=lambda step, carry, fn=h.fn: fn(step, bare(carry))) for h in hooks],
-            'units': units or {}}
+            'units': units or {}, 'started': started}
     if mode in ('one', 'turn'):
         parts = [_fit(run, guarded, [seed], source_for, score, strategy(args, rules),
                       f'seed{seed}' if mode == 'turn' else '', **more) for seed in seeds]
@@ -100,7 +102,7 @@ def train(
     return Trained(carries, values, seconds, mode)
 
 
-def _fit(run: Run, task: Task, seeds: list[int], source_for, score, where, unit: str, *, hooks, units):
+def _fit(run: Run, task: Task, seeds: list[int], source_for, score, where, unit: str, *, hooks, units, started):
     """(Fitted, final metrics) of one program: one seed, or all of them with a leading axis."""
     args, c = run.args, run.config
     keys = [jax.random.key(seed) for seed in seeds]
@@ -118,6 +120,8 @@ def _fit(run: Run, task: Task, seeds: list[int], source_for, score, where, unit:
             run.truncate(step, unit)
             if 0 < step < c.steps:
                 progress.say(f'{unit + ": " if unit else ""}resumed at step {step}')
+            if started:
+                started(step)
 
         def log(step: int, values: dict, seconds: float) -> None:
             nonlocal since

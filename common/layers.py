@@ -17,7 +17,7 @@ class Dropout(nn.Module):
 
     Source: Srivastava et al. 2014, section 4, in the inverted form of section 10.
     The mask is drawn for the whole batch and cut to this replica's rows, so jit, pmap and mesh drop the same units.
-    Raises ValueError unless 0 <= rate < 1.
+    Raises ValueError unless 0 <= rate < 1; a traced rate, of a search for hyperparameters, is taken as it is.
 
         y = Dropout(0.5)(x, train=True)      # apply(..., rngs={'dropout': key})
     """
@@ -25,9 +25,10 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, 'batch *rest'], *, train: bool = False) -> Float[Array, 'batch *rest']:
-        if not 0 <= self.rate < 1:
+        traced = isinstance(self.rate, jax.core.Tracer)       # in a search for hyperparameters
+        if not traced and not 0 <= self.rate < 1:
             raise ValueError(f'rate: expected 0 <= rate < 1, found {self.rate}')
-        if not train or self.rate == 0:
+        if not train or (not traced and self.rate == 0):
             return x
         key = self.make_rng('dropout')
         keep = parallel.rows(lambda n: jax.random.bernoulli(key, 1 - self.rate, (n, *x.shape[1:])), x.shape[0])

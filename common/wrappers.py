@@ -4,7 +4,7 @@
 
 Clipping, schedules and weight decay are optax's; freezing parameters is `optim.freeze`, around the optimiser.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -80,6 +80,30 @@ def with_mixup(task: Task, alpha: float, n_classes: int, *, image: str = 'image'
         return task.step(key, state, {**batch, image: blend(x), label: blend(y)})
 
     return task._replace(step=step)
+
+
+def side_by_side(parts: Mapping[str, Task]) -> Task:
+    """Tasks that learn from the same batches in one program; states are by name, metrics are called `metric_name`.
+
+    All of them get the same keys: models whose layers have equal names begin with equal weights and drop alike, so
+    that what they are compared for is all that differs.  Evaluates if all of them do.  Raises ValueError for none.
+    """
+    if not parts:
+        raise ValueError('parts: expected one task or more, found none')
+    flat = lambda found: {f'{metric}_{name}': v for name, values in found.items() for metric, v in values.items()}
+    of_one = lambda name, *args: parts[name].step(*args)
+
+    def init(key, batch):
+        return {name: task.init(key, batch) for name, task in parts.items()}
+
+    def step(key, state, batch):
+        done = {name: of_one(name, key, state[name], batch) for name in parts}
+        return {name: new for name, (new, _) in done.items()}, flat({name: found for name, (_, found) in done.items()})
+
+    def evaluate(key, state, batch):
+        return flat({name: task.evaluate(key, state[name], batch) for name, task in parts.items()})
+
+    return Task(init, step, evaluate if all(task.evaluate for task in parts.values()) else None)
 
 
 def with_transform(task: Task, fn: Callable[[PyTree], PyTree]) -> Task:

@@ -4,7 +4,7 @@
                 itself; nothing imports tests, and only tools import tools
     owners      pmap, Mesh, shard_map, collectives, tfds, Orbax, ... are each named in one file
     loops       no host loop over training steps outside common/loop.py (and the peers of the bench)
-    oracles     torch, transformers and other test peers are not imported, but in functions of BRIDGES
+    oracles     torch, transformers and other test peers are not imported, but in functions of BRIDGES and in CLASSES
     unpickling  nothing is unpickled, in tests neither
     size        lines of a file: common 200, levels 300, a project's main.py and experiment.py 130, tools 200
 
@@ -36,6 +36,7 @@ ORACLES = re.compile(r'(torch\w*|tensorflow|tf_keras|keras|transformers|diffuser
                      r'statsmodels|librosa|open_clip|x_transformers|stable_baselines3|gpytorch|dgl|ogb)(\.|$)')
 BRIDGES = ('levels/level2_neural/frameworks/',      # the topics Keras, TensorFlow and PyTorch: inside functions only
            'tools/bench/peers/')                    # what the bench compares with: the same work, in the peer
+CLASSES = ('tools/bench/peers/torch_nets.py', 'tools/bench/peers/torch_mobile.py')      # of torch.nn.Module
 UNPICKLE = re.compile(r'(_?pickle|cloudpickle|dill|marshal)\.(load|loads|Unpickler)$|(joblib|torch)\.load$|'
                       r'pandas\.read_pickle$|shelve(\.|$)')
 
@@ -120,7 +121,7 @@ def direction(m: Module) -> Iterator[tuple[int, str]]:
 
 def oracles(m: Module) -> Iterator[tuple[int, str]]:
     for line, name, top in m.imports:
-        if ORACLES.match(name) and (top or not m.path.startswith(BRIDGES)):
+        if ORACLES.match(name) and (top or not m.path.startswith(BRIDGES)) and m.path not in CLASSES:
             yield line, f'oracles: {name} belongs to tests'
 
 

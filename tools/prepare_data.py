@@ -15,7 +15,8 @@ from common import datasets, tfds_files
 from common.data_files import fault
 from common.errors import DataError
 
-TFDS_NAMES = {'mnist': 'mnist:3.0.1', 'tiny_shakespeare': 'tiny_shakespeare:1.0.0'}
+TFDS_NAMES = {'mnist': 'mnist:3.0.1', 'cifar10': 'cifar10:3.0.2', 'tiny_shakespeare': 'tiny_shakespeare:1.0.0',
+              'cats_vs_dogs': 'cats_vs_dogs:4.0.1', 'pneumoniamnist': 'pneumonia_mnist:1.0.0'}
 
 NAME = flags.DEFINE_string('name', None, 'Data set, as in common.datasets.')
 DATA_DIR = flags.DEFINE_string('data_dir', None, "Folder that data sets live in; the same as projects' --data_dir.")

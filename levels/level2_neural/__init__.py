@@ -17,7 +17,7 @@ _SHRINK = 'Donoho, Johnstone 1994, Ideal spatial adaptation by wavelet shrinkage
 DONE = (        # topics whose definition of done is met
     _PERCEPTRON, _SINGLE, 'Multi-Layer Perceptron (MLP)', 'Deep Neural Networks (DNN)', _BACKPROP, _ACTIVATION, _BASIC,
     _LOSS, 'Cross-entropy, MSE', 'Regularization', 'Dropout', 'Batch Normalization', 'Weight Initialization',
-    'Hyperparameter Tuning')
+    'Hyperparameter Tuning', 'Keras', 'TensorFlow', 'PyTorch')
 
 
 def _row(kind: str, path: str, topic: str, oracle: str, paper: str) -> Member:
@@ -253,4 +253,11 @@ MEMBERS = (
         oracle='torch.renorm',
         paper='Srebro, Shraibman 2005, Rank, trace-norm and max-norm',
     ),
+    _row('linen module', 'frameworks.net.SharedNet', 'PyTorch', 'flax.nnx, torch.nn, keras, tensorflow from one file',
+         'LeCun et al. 1989, Handwritten digit recognition with a back-propagation network'),
+    _row('op', 'frameworks.torch_net.to_torch', 'PyTorch', 'torch.nn.Sequential',
+         'Paszke et al. 2019, PyTorch: an imperative style, high-performance library'),
+    _row('op', 'frameworks.keras_net.to_keras', 'Keras', 'keras.Sequential on JAX', 'Chollet et al. 2015, Keras'),
+    _row('op', 'frameworks.tf_net.to_tensorflow', 'TensorFlow', 'tf.nn in a tf.Module',
+         'Abadi et al. 2016, TensorFlow: a system for large-scale machine learning'),
 )

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -101,7 +102,7 @@ class DNN(nn.Module):
             if getattr(self, name) < 1:
                 raise ValueError(f'{name}: expected 1 or more; found {getattr(self, name)}')
         for name in ('dropout', 'drop_path'):
-            if not 0 <= getattr(self, name) < 1:
+            if not isinstance(getattr(self, name), jax.core.Tracer) and not 0 <= getattr(self, name) < 1:
                 raise ValueError(f'{name}: expected a rate in [0, 1); found {getattr(self, name)}')
         if self.drop_path and not self.residual:
             raise ValueError(f'drop_path: expected 0 without residual; found {self.drop_path}')

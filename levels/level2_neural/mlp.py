@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -61,7 +62,7 @@ class MLP(nn.Module):
             raise ValueError(f"kind: expected 'classification' or 'regression'; found {self.kind!r}")
         if any(width < 1 for width in (*self.hidden, self.n_out)):
             raise ValueError(f'hidden, n_out: expected widths >= 1; found {tuple(self.hidden)}, {self.n_out}')
-        if not 0.0 <= self.dropout < 1.0:
+        if not isinstance(self.dropout, jax.core.Tracer) and not 0.0 <= self.dropout < 1.0:
             raise ValueError(f'dropout: expected a rate in [0, 1); found {self.dropout}')
         if x.ndim < 2:
             raise ValueError(f'x: expected [batch, ...] of rank 2 or more; found shape {x.shape}')

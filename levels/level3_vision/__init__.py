@@ -20,7 +20,8 @@ _TONES = 'Cubuk et al. 2019, AutoAugment: learning augmentation policies from da
 
 DONE = (        # topics whose definition of done is met
     'Convolution Operations', 'Feature Maps', 'Pooling Layers', 'Padding & Stride', 'CNN Architecture Basics', 'LeNet',
-    'Data Augmentation', 'Class Activation Maps (CAM)')
+    'AlexNet', 'VGG', 'ResNet', 'MobileNet', 'EfficientNet', 'Data Augmentation', 'Transfer Learning', 'Fine-Tuning',
+    'Class Activation Maps (CAM)', _OVERFITTING)
 
 
 def _row(kind: str, path: str, topic: str, oracle: str, paper: str) -> Member:

@@ -2,7 +2,7 @@
 
 Formula: v1, v1.5: x <- f(F(x) + shortcut(x)), F = BN W f(BN W ... x); v2: x <- F(a) + shortcut, a = f(BN x),
     F = W f(BN W ... a), and one f(BN x) after the last block. The shortcut is x itself, or where the shapes differ a
-    1x1 convolution (v1: with batch norm, of x; v2: without, of a).
+    1x1 convolution (v1: with batch norm, of x; v2: without, of a); or x with channels of zeros (`pad`), or 0 (`none`).
 Paper: He, Zhang, Ren, Sun 2016, Deep residual learning for image recognition (v1); the same, Identity mappings in deep
     residual networks (v2); v1.5 is torchvision's: the stride of a bottleneck in its 3x3 convolution instead of its
     first 1x1. Zero-initialised last scale: Goyal et al. 2017, Accurate, large minibatch SGD, section 5.1.
@@ -33,7 +33,7 @@ from levels.level3_vision.blocks import Kit, check_images, one_of
 from levels.level3_vision.pooling import max_pool
 
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-VERSIONS, STEMS = ('v1', 'v1.5', 'v2'), ('imagenet', 'cifar')
+VERSIONS, STEMS, SHORTCUTS = ('v1', 'v1.5', 'v2'), ('imagenet', 'cifar'), ('conv', 'pad', 'none')
 
 
 class ResNet(nn.Module):
@@ -46,9 +46,11 @@ class ResNet(nn.Module):
     Parameters: `stem_conv`, `stem_norm`, `stage<s>_<b>/{conv<i>, norm<i>, shortcut, shortcut_norm}`, `head`; v2 has no
         `stem_norm` and no `shortcut_norm`, but `norm` before the head. 25,557,032 at depth 50.
     Options: `blocks`, `bottleneck` replace those of `depth`, so (3, 3, 3) and width=16 with the stem 'cifar' is the
-        ResNet-20 of CIFAR; `zero_init` starts every block as its shortcut (scale 0 of the last norm; in v2 a kernel
-        of zeros); `frozen_norms` is a regex of batch norms that hold their statistics (`blocks.Kit`).
-    Errors: ValueError for an unknown depth, version or stem, a rank other than 4, an unknown activation.
+        ResNet-20 of CIFAR; `shortcut` where shapes differ: 'conv', or 'pad', which has no parameters (section 4.2);
+        with 'none' no block has one: the plain network that residual ones are compared with; `zero_init` starts
+        every block as its shortcut, if it has one (scale 0 of the last norm; in v2 a kernel of zeros);
+        `frozen_norms` is a regex of batch norms that hold their statistics (`blocks.Kit`).
+    Errors: ValueError for an unknown depth, version, stem, shortcut or activation, a rank other than 4.
     Sown: `Stem`, `Stage1` and on, the output of each.
     Example:
         model = ResNet(blocks=(1, 1), width=8, n_classes=10, stem='cifar')
@@ -65,6 +67,7 @@ class ResNet(nn.Module):
     bottleneck: bool | None = None  # None: from 50 layers on
     width: int = 64
     zero_init: bool = True
+    shortcut: str = 'conv'
     activation: str | Callable[[Array], Array] = 'relu'
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
@@ -76,6 +79,7 @@ class ResNet(nn.Module):
     def __call__(self, x: Float[Array, '...'], *, train: bool = False) -> Float[Array, 'batch {self.n_classes}']:
         one_of('version', self.version, VERSIONS)
         one_of('stem', self.stem, STEMS)
+        one_of('shortcut', self.shortcut, SHORTCUTS)
         if not self.blocks:
             one_of('depth', self.depth, DEPTHS)
         check_images(x, 1)
@@ -92,8 +96,8 @@ class ResNet(nn.Module):
         for s, count in enumerate(self.blocks or DEPTHS[self.depth], 1):
             for b in range(count):
                 stride = 2 if s > 1 and b == 0 else 1
-                x = _Block(self.width * 2 ** (s - 1), stride, deep, self.version, self.zero_init, f, kit,
-                           name=f'stage{s}_{b}')(x, train=train)
+                x = _Block(self.width * 2 ** (s - 1), stride, deep, self.version, self.shortcut,
+                           self.zero_init, f, kit, name=f'stage{s}_{b}')(x, train=train)
             self.sow('intermediates', f'Stage{s}', x)
         if before:
             x = f(kit.norm(self, 'norm', train=train)(x))
@@ -107,6 +111,7 @@ class _Block(nn.Module):
     stride: int
     bottleneck: bool
     version: str
+    skip: str
     zero_init: bool
     activation: Callable[[Array], Array]
     kit: Kit
@@ -120,17 +125,20 @@ class _Block(nn.Module):
             sizes = [(self.width, 1, first), (self.width, 3, second), (4 * self.width, 1, 1)]
         last, out = len(sizes), sizes[-1][0]
         y = f(kit.norm(self, 'norm1', train=train)(x)) if before else x
-        shortcut = x
-        if stride != 1 or x.shape[-1] != out:
+        shortcut, fits = x, stride == 1 and x.shape[-1] == out
+        if not fits and self.skip == 'pad':
+            shortcut = jnp.pad(x[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (0, out - x.shape[-1])))
+        elif not fits and self.skip == 'conv':
             shortcut = kit.conv(out, 1, stride, name='shortcut')(y)
             if not before:
                 shortcut = kit.norm(self, 'shortcut_norm', train=train)(shortcut)
         for i, size in enumerate(sizes, 1):
-            zero = self.zero_init and i == last
+            zero = self.zero_init and i == last and self.skip != 'none'
             if before and i > 1:
                 y = f(kit.norm(self, f'norm{i}', train=train)(y))
             y = kit.conv(*size, name=f'conv{i}', scale=0.0 if zero and before else 2.0)(y)
             if not before:
                 y = kit.norm(self, f'norm{i}', train=train, zero=zero)(y)
                 y = f(y) if i < last else y
-        return y + shortcut if before else f(y + shortcut)
+        y = y if self.skip == 'none' else y + shortcut
+        return y if before else f(y)

@@ -11,15 +11,19 @@ from sklearn.svm import SVC
 from common import data, datasets, experiment, optim, plots, records, results, tasks
 from common.runs import Run, read_metrics
 from common.wrappers import with_augment, with_ema, with_transform
+from levels.level2_neural.dnn import DNN
 from levels.level2_neural.mlp import MLP
 from levels.level3_vision.lenet import LeNet5, LeNet5Original
 from projects.level2_mnist import config as config_lib
 
 MODELS = {
     'mlp': lambda c: MLP(hidden=c.hidden, n_out=10, dropout=c.dropout, dtype=jnp.dtype(c.dtype)),
+    'dnn': lambda c: DNN(width=c.width, depth=c.depth, n_out=10, residual=c.residual, norm=c.norm, dropout=c.dropout,
+                         dtype=jnp.dtype(c.dtype)),
     'lenet': lambda c: LeNet5(dropout=c.dropout, dtype=jnp.dtype(c.dtype)),
     'lenet_original': lambda c: LeNet5Original(dtype=jnp.dtype(c.dtype)),
 }
+TITLES = {'mlp': 'MLP', 'dnn': 'DNN', 'lenet': 'LeNet-5', 'lenet_original': 'LeNet-5 of 1998'}
 
 
 def scaled(c, batch: dict) -> dict:
@@ -70,11 +74,14 @@ def baselines(train: dict, test: dict, rows: int) -> dict[str, float]:
 
 def main(run: Run) -> None:
     c = run.config
+    if c.study != 'train':
+        from projects.level2_mnist import ablation, tuning  # they build on this file
+        return {'ablation': ablation, 'tuning': tuning}[c.study].main(run)
     dataset = datasets.load(c.data, data_dir=run.args.data_dir or None)
     train, test = dataset.train, dataset.test
     model, task = build(c)
     trained = experiment.train(run, task, lambda seed: source(c, train, seed), evaluate=test,
-                               vmap_helps=c.model == 'mlp')     # convolutions gain nothing from it on a CPU
+                               vmap_helps=c.model in ('mlp', 'dnn'))     # convolutions gain nothing from it on a CPU
     base = baselines(train, test, c.baseline_rows)
     if run.writes:
         draw(run, model, trained, test, base)
@@ -83,9 +90,10 @@ def main(run: Run) -> None:
 
 def draw(run: Run, model, trained: experiment.Trained, test: dict, base: dict[str, float]) -> None:
     """Curves over training, the confusion matrix and the worst mistakes of the first seed."""
-    c, name = run.config, {'mlp': 'MLP', 'lenet': 'LeNet-5', 'lenet_original': 'LeNet-5 of 1998'}[run.config.model]
-    score = jax.jit(lambda p, batch: jax.nn.softmax(model.apply({'params': p}, scaled(c, batch)['image'])))
-    p = np.asarray(score(trained.carries[0].state.ema, test))
+    c, name = run.config, TITLES[run.config.model]
+    score = jax.jit(lambda v, batch: jax.nn.softmax(model.apply(v, scaled(c, batch)['image'])))
+    state = trained.carries[0].state
+    p = np.asarray(score({'params': state.ema, **state.inner.extra}, test))
     guess, truth, names = p.argmax(1), test['label'], [str(i) for i in range(10)]
     plots.save(plots.curves(read_metrics(run.dir), [('loss', 'cross-entropy (nats)'), ('accuracy', 'accuracy')],
                             f'{name} on {c.data}', {'accuracy': base}), run.plots / 'curves.png')

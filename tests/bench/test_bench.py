@@ -68,7 +68,8 @@ def test_every_project_and_every_target_has_its_row():
     assert targets.pop('mnist_mlp') == 2.5 and workloads.pair('mnist_mlp').peers[0].target == 4
     assert targets == {'lenet': 0.75, 'gpt': 1.1, 'ppo_4': 15, 'ppo_16': 8, 'ppo_64': 5, 'gcn_cora': 25, 'ridge_cv': 20}
     assert len(set(workloads.names())) == len(workloads.names())
-    there = {p.stem for p in (ROOT / 'tools/bench/peers').glob('*.py')} - {'__init__', 'cuda', 'torch_nets'}
+    shared = {'__init__', 'cuda', 'torch_nets', 'torch_mobile'}
+    there = {p.stem for p in (ROOT / 'tools/bench/peers').glob('*.py')} - shared
     assert there == {t.name.partition('.')[0] for p in workloads.PAIRS for t in p.peers}
 
 
@@ -196,11 +197,17 @@ def test_the_table_shows_rows_and_why_there_are_none():
         assert part in text, part
 
 
+UNKEPT = {'vision'}     # groups of which no run on a quiet machine was kept yet; docs/benchmarks.md says so
+
+
 def test_the_kept_runs_are_whole():
-    """What docs/bench_results.md shows: nothing quick, nothing that failed, and every comparison there is."""
+    """What docs/bench_results.md shows: nothing quick, every comparison there is, and what failed measured since."""
     from tools import make_docs
-    runs = make_docs.kept(make_docs.BENCH)
-    rows = [row for run in runs for row in (*run['rows'], *run['pairs'])]
+    runs = sorted(make_docs.kept(make_docs.BENCH), key=lambda run: run['started'])
     assert runs and all(run['schema'] == bench.SCHEMA and not run['quick'] for run in runs)
-    assert not [row for row in rows if 'failed' in row]
-    assert {row['name'] for run in runs for row in run['pairs']} >= {pair.name for pair in workloads.PAIRS}
+    last = {(row['name'], row.get('strategy') or row['peer']): row
+            for run in runs for row in (*run['rows'], *run['pairs'])}
+    assert not [key for key, row in last.items() if 'failed' in row or row.get('refused')]
+    kept = {row['name'] for run in runs for row in run['pairs']}
+    assert kept >= {pair.name for pair in workloads.PAIRS if pair.group not in UNKEPT}
+    assert {pair.group for pair in workloads.PAIRS if pair.name not in kept} == UNKEPT

@@ -28,6 +28,8 @@ CASES = {
     'BatchNorm': Case({}, (6, 5, 12), 2 * 12),
     'DNN': Case({'width': 5, 'depth': 3, 'n_out': 3, 'residual': True, 'norm': 'layer', 'activation': 'tanh'},
                 (6, 2, 3), 7 * 5 + 3 * 6 * 5 + 6 * 3 + 2 * 5 * 4),
+    'SharedNet': Case({'image': (6, 4, 1), 'channels': (3,), 'hidden': (5,), 'n_out': 3, 'activation': 'tanh'},
+                      (6, 6, 4, 1), 9 * 3 + 2 * 3 + (3 * 2 * 3 + 1) * 5 + 6 * 3),
     'Conv': Case({'features': 4, 'kernel_size': (3, 3)}, (6, 5, 5, 12), 9 * 12 * 4 + 4),
     'ConvTranspose': Case({'features': 4, 'kernel_size': (3, 3), 'strides': (2, 2)}, (6, 4, 4, 3), 9 * 3 * 4 + 4),
     'ConvBlock': Case({'features': 4, 'activation': 'tanh'}, (6, 5, 5, 3), 9 * 3 * 4 + 2 * 4),
@@ -149,6 +151,6 @@ def test_law(row, law):
 def test_every_pair_ran(request):
     """Must stand last.  Where a selection (-k) left some out, those that were selected must have run."""
     assert {row.name for row in members(kind='linen module')} == set(CASES)
-    assert len(PAIRS) == len(CASES) * len(LAWS) == 100
+    assert len(PAIRS) == len(CASES) * len(LAWS) == 105
     selected = [i for i in request.session.items if i.module is request.module and i.originalname == 'test_law']
     assert len(RAN) == len(selected)

@@ -119,7 +119,7 @@ def digits():
     return [{'image': x[part], 'label': y[part]} for part in (slice(0, 400), slice(400, 1000), slice(1000, None))]
 
 
-@pytest.mark.parametrize('seed', [0])
+@pytest.mark.parametrize('seed', [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_noise_is_learned_by_heart_after_the_pattern_and_early_stopping_gives_back_the_pattern(seed):
     """Zhang et al.: the wrong labels are fitted too.  Arpit et al.: later than the right ones.  And what helps."""
     train, valid, test = digits()

@@ -19,6 +19,7 @@ from levels.level3_vision.mobilenet import V3_STAGES, MobileNetV2, MobileNetV3
 from levels.level3_vision.resnet import ResNet
 from levels.level3_vision.vgg import VGG, perceptual_loss, vgg_features
 from levels.level3_vision.weights import bridge
+from tools.bench.peers import torch_mobile as mobile
 from tools.bench.peers import torch_nets as nets
 
 N = 5
@@ -130,7 +131,7 @@ PROJECT = 'project_norm/bias'
 
 def test_mobilenet_v2():
     stages = ((1, 8, 1, 1), (6, 16, 2, 2), (6, 16, 1, 1))
-    check('MobileNetV2', 'torch, torchvision names', '3 stages', nets.MobileNetV2Peer(stages, last=16, n=N),
+    check('MobileNetV2', 'torch, torchvision names', '3 stages', mobile.MobileNetV2Peer(stages, last=16, n=N),
           MobileNetV2(N, stages=stages, last=16, dropout=0.0), 'torchvision', still=PROJECT)
 
 
@@ -154,7 +155,7 @@ def test_mobilenet_v3():
     """Blocks with and without expansion, squeeze, hard swish, stride, shortcut."""
     stages = (((3, 16, 16, True, False, 1),), ((5, 24, 16, False, False, 2), (3, 40, 16, True, True, 1)),
               ((5, 24, 24, False, True, 2),))
-    check('MobileNetV3', 'torch, torchvision names', '4 blocks', nets.MobileNetV3Peer(stages, 16, n=N),
+    check('MobileNetV3', 'torch, torchvision names', '4 blocks', mobile.MobileNetV3Peer(stages, 16, n=N),
           MobileNetV3(n_classes=N, stages=stages, hidden=16, dropout=0.0), 'torchvision', still=PROJECT)
 
 
@@ -162,7 +163,7 @@ EFFICIENT = ((3, 1, 1, 8, 1), (5, 2, 6, 8, 2), (3, 2, 6, 16, 1))
 
 
 def test_efficientnet_torch_convention():
-    check('EfficientNet', 'torch, torchvision names', '3 stages', nets.EfficientNetPeer(EFFICIENT, n=N),
+    check('EfficientNet', 'torch, torchvision names', '3 stages', mobile.EfficientNetPeer(EFFICIENT, n=N),
           EfficientNet('b0', N, stages=EFFICIENT, dropout=0.0, drop_path=0.0), 'torchvision', still=PROJECT)
 
 
@@ -335,7 +336,7 @@ FULL = {
     'V2': ('MobileNetV2', HF + 'MobileNetV2ForImageClassification',
            lambda: transformers.MobileNetV2ForImageClassification(transformers.MobileNetV2Config(num_labels=1000)),
            MobileNetV2(padding='SAME', norm_epsilon=1e-3), 'huggingface', 224),
-    'V3 large': ('MobileNetV3', 'torch, torchvision names', lambda: nets.MobileNetV3Peer(V3_STAGES['large'], 1280),
+    'V3 large': ('MobileNetV3', 'torch, torchvision names', lambda: mobile.MobileNetV3Peer(V3_STAGES['large'], 1280),
                  MobileNetV3(), 'torchvision', 224),
     'B0 tf': ('EfficientNet', HF + 'EfficientNetForImageClassification',
               lambda: hf_efficientnet(((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),

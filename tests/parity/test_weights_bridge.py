@@ -20,6 +20,7 @@ from levels.level3_vision.vgg import DEPTHS as VGG_DEPTHS
 from levels.level3_vision.vgg import VGG
 from levels.level3_vision.weights import bridge, report
 from levels.level3_vision.weights.tables import TABLES, table
+from tools.bench.peers import torch_mobile as mobile
 from tools.bench.peers import torch_nets as nets
 
 N = 3
@@ -84,13 +85,14 @@ FULL = {
     'VGG-11': (VGG(11), 'torchvision', lambda: nets.VGGPeer(VGG_DEPTHS[11])),
     'VGG-19 norm': (VGG(19, batch_norm=True), 'torchvision', lambda: nets.VGGPeer(VGG_DEPTHS[19], True)),
     'AlexNet': (AlexNet(), 'torchvision', nets.AlexNetPeer),
-    'MobileNetV2': (MobileNetV2(), 'torchvision', lambda: nets.MobileNetV2Peer(V2_STAGES)),
+    'MobileNetV2': (MobileNetV2(), 'torchvision', lambda: mobile.MobileNetV2Peer(V2_STAGES)),
     'MobileNetV2 HF': (MobileNetV2(), 'huggingface', hf('MobileNetV2')),
-    'MobileNetV3 large': (MobileNetV3(), 'torchvision', lambda: nets.MobileNetV3Peer(V3_STAGES['large'], 1280)),
-    'MobileNetV3 small': (MobileNetV3('small'), 'torchvision', lambda: nets.MobileNetV3Peer(V3_STAGES['small'], 1024)),
-    'EfficientNet-B0': (EfficientNet('b0'), 'torchvision', lambda: nets.EfficientNetPeer(STAGES)),
+    'MobileNetV3 large': (MobileNetV3(), 'torchvision', lambda: mobile.MobileNetV3Peer(V3_STAGES['large'], 1280)),
+    'MobileNetV3 small': (MobileNetV3('small'), 'torchvision',
+                          lambda: mobile.MobileNetV3Peer(V3_STAGES['small'], 1024)),
+    'EfficientNet-B0': (EfficientNet('b0'), 'torchvision', lambda: mobile.EfficientNetPeer(STAGES)),
     'EfficientNet-B4': (EfficientNet('b4'), 'torchvision',
-                        lambda: nets.EfficientNetPeer(STAGES, *VARIANTS['b4'][:2])),
+                        lambda: mobile.EfficientNetPeer(STAGES, *VARIANTS['b4'][:2])),
     'EfficientNet-B7 HF': (EfficientNet('b7'), 'huggingface', hf('EfficientNet')),
 }
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from common import data, tasks
+from common import data, strategies, tasks
 from common.task import Task
 from levels.level3_vision.weights import bridge
 from tools.bench import vision
@@ -52,10 +52,9 @@ def train(pair: Pair) -> tuple[Task, data.Source]:
 def infer(pair: Pair, bell) -> None:
     began = time.perf_counter()
     net, given, size = network(pair), vision.images(pair), pair.sizes['batch']
-    grid = jax.make_mesh((shared_by(),), ('data',), devices=jax.local_devices()[:shared_by()])
-    whole, rows = (jax.NamedSharding(grid, jax.P(*axes)) for axes in ((), ('data',)))
-    variables = jax.device_put(net.variables, whole)
-    batches = [jax.device_put({k: v[i:i + size] for k, v in given.items()}, rows)
+    among = strategies.mesh({'data': shared_by()})
+    variables = among.resident(net.variables)
+    batches = [among.batch({k: v[i:i + size] for k, v in given.items()}, 0)
                for i in range(0, len(given['label']), size)]
 
     def loss(variables, batch):

@@ -21,7 +21,6 @@ from tools.bench.workloads import ROOT
 ONE = {'XLA_FLAGS': '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1',
        **{f'{lib}_NUM_THREADS': '1' for lib in ('OMP', 'OPENBLAS', 'MKL', 'NUMEXPR')}}
 
-
 PATIENCE = 300      # seconds without an answer
 
 
@@ -100,12 +99,9 @@ def last_core() -> int | None:
 
 def our_forms(pair: Pair) -> dict[str, dict]:
     """What our side may be given, as a peer its threads: all cores, one (`--cores=1`), or a device for each."""
-    forms = {'all cores': {}}
-    if pair.own_cores and machine.cores() > 1:
-        forms['one core'] = {'core': last_core()}
-    if pair.own_devices and machine.cores() > 1:
-        forms['a device for each core'] = {'devices': machine.cores()}
-    return forms
+    n = machine.cores()
+    return {'all cores': {}, **({'one core': {'core': last_core()}} if pair.own_cores and n > 1 else {}),
+            **({'a device for each core': {'devices': n}} if pair.own_devices and n > 1 else {})}
 
 
 def our_form(pair: Pair, data_dir: str, env: dict[str, str]) -> dict:
@@ -129,8 +125,7 @@ def side(pair: Pair, name: str, data_dir: str, env: dict[str, str], *, single: b
     return worker(request, {**env, **more})
 
 
-def in_turn(pair: Pair, sides: list[str], data_dir: str, env: dict[str, str], single: bool,
-            given: dict | None = None) -> dict:
+def in_turn(pair: Pair, sides: list[str], data_dir: str, env: dict, single: bool, given: dict | None = None) -> dict:
     """side -> what it said: wall and cpu seconds per repeat, quality, its configuration."""
     found: dict[str, dict] = {}
     with contextlib.ExitStack() as stack:

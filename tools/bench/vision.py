@@ -22,8 +22,9 @@ SMALL = 32                      # the side of CIFAR's images
 
 
 class Net(NamedTuple):
-    """A network by its path below levels.level3_vision and its options, the class in `torch_nets` and its options (or
-    what they are taken from, where that is a table of ours); `small` are those of both for images of 32 x 32."""
+    """A network by its path below levels.level3_vision and its options, the class in `torch_nets` or `torch_mobile` and
+    its options (or what they are taken from, where that is a table of ours); `small` are those of both for images of
+    32 x 32."""
     path: str
     options: Mapping[str, Any]
     peer: str

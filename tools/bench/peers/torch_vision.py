@@ -14,11 +14,12 @@ def choices(pair, mode):
 
 def network(torch, pair):
     """The peer of the pair's network, with the weights that both sides begin with."""
-    from tools.bench.peers import torch_nets
+    from tools.bench.peers import torch_mobile, torch_nets
     net = vision.NETS[pair.sizes['net']]
     options = {**net.peer_options, **(net.small[1] if pair.sizes['side'] == vision.SMALL else {})}
     options = {k: vision.at(v) if isinstance(v, str) else v for k, v in options.items()}
-    made = getattr(torch_nets, net.peer)(**options, n=vision.CLASSES)
+    made = getattr(torch_nets, net.peer, None) or getattr(torch_mobile, net.peer)
+    made = made(**options, n=vision.CLASSES)
     made.load_state_dict({name: torch.from_numpy(vision.weight(name, tuple(x.shape))) if x.ndim else x
                           for name, x in made.state_dict().items()})
     return made

@@ -1,0 +1,1 @@
+"""Pneumonia on chest radiographs: how good, how sure, and where the network looks."""
