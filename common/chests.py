@@ -53,13 +53,7 @@ def parse(name: str, files: list[Path]) -> Splits:
 
 def _packed(where: str, path: Path, fix: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     wanted = [f'{part}_{kind}' for part in PARTS for kind in ('images', 'labels')]
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            found = {k: saved[k] for k in wanted if k in saved.files}
-    except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for a damaged file
-        raise fault(f'{where} cannot be read ({error})', fix) from error
-    if missing := [k for k in wanted if k not in found]:
-        raise fault(f'{where} has no array {missing[0]!r}', fix)
+    found = labelled.arrays_of(where, path, wanted, fix)
     return {part: (found[f'{part}_images'], found[f'{part}_labels'].reshape(-1)) for part in PARTS}
 
 

@@ -1,5 +1,6 @@
 """Exact means over a finite set of records, in one device program."""
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,3 +34,12 @@ def evaluator(task: Task, arrays: dict[str, np.ndarray], *, batch_size: int) -> 
     run = jax.jit(lambda carry, batches: (jax.vmap(one, (0, 0, None)) if carry.key.ndim else one)(
         carry.key, carry.state, batches))
     return lambda carry: metrics.compute(run(carry, batches))
+
+
+def by_seed(of_seed: Callable[[Any], dict], carry: Carry) -> dict:
+    """`of_seed(state)` of the run's state; where it holds several seeds, of each, as arrays [seeds]."""
+    if not carry.key.ndim:
+        return of_seed(carry.state)
+    state = jax.device_get(carry.state)
+    found = [of_seed(jax.tree.map(lambda x, i=i: x[i], state)) for i in range(len(carry.key))]
+    return {k: np.array([f[k] for f in found]) for k in found[0]}

@@ -5,6 +5,7 @@ Both give {'image': uint8 [n, height, width, channels], 'label': int32 [n]} in t
 TFDS's copy, hence none of them keeps it.)
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,15 +64,21 @@ def parse(kind: Kind, name: str, files: list[Path]) -> Splits:
     return splits[0], splits[1]
 
 
-def parse_npz(kind: Kind, name: str, path: Path, fix: str) -> Splits:
-    """(train, test) from an .npz of the arrays `COLUMNS`."""
+def arrays_of(where: str, path: Path, names: Sequence[str], fix: str) -> Arrays:
+    """These arrays of an .npz.  Raises `DataError`, which begins with `where`, if it cannot be read or lacks one."""
     try:
         with np.load(path, allow_pickle=False) as saved:
-            columns = {k: saved[k] for k in COLUMNS if k in saved.files}
+            found = {k: saved[k] for k in names if k in saved.files}
     except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for a damaged file
-        raise fault(f'{name}: {path} cannot be read ({error})', fix) from error
-    if missing := [k for k in COLUMNS if k not in columns]:
-        raise fault(f'{name}: {path} has no array {missing[0]!r}', fix)
+        raise fault(f'{where} cannot be read ({error})', fix) from error
+    if missing := [k for k in names if k not in found]:
+        raise fault(f'{where} has no array {missing[0]!r}', fix)
+    return found
+
+
+def parse_npz(kind: Kind, name: str, path: Path, fix: str) -> Splits:
+    """(train, test) from an .npz of the arrays `COLUMNS`."""
+    columns = arrays_of(f'{name}: {path}', path, COLUMNS, fix)
     train, test = (checked(kind, f'{name}: {path}, {s}', columns[f'x_{s}'], columns[f'y_{s}'], fix)
                    for s in ('train', 'test'))
     return train, test

@@ -60,6 +60,18 @@ def difference(expected: dict, found: dict) -> list[str]:
     return lines
 
 
+def shape_difference(found: dict[str, tuple], expected: dict[str, tuple]) -> str:
+    """'' when the shapes by name agree, else every name that is missing, left over or of another shape."""
+    problems = []
+    if missing := sorted(expected.keys() - found.keys()):
+        problems.append(f'missing: {", ".join(missing)}')
+    if extra := sorted(found.keys() - expected.keys()):
+        problems.append(f'left over: {", ".join(extra)}')
+    problems += [f'{name}: expected shape {expected[name]}, found {found[name]}'
+                 for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]]
+    return '; '.join(problems)
+
+
 def raw(x):
     """A typed key as its uint32 data; anything else as it is."""
     return jax.random.key_data(x) if is_key(x) else x

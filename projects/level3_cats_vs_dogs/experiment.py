@@ -1,9 +1,11 @@
 """Learns other animals, then cats and dogs from few pictures in three ways, and compares the ways in pairs."""
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common import datasets, experiment, plots, results
+from common import datasets, evaluate, experiment, plots, results
 from common.runs import Run, read_metrics
 from projects.level3_cats_vs_dogs import config as config_lib
 from projects.level3_cats_vs_dogs import draw, models
@@ -26,14 +28,7 @@ def scorer(c, problem: problem_lib.Problem):
             found |= {f'{name}_{n}': float(right[i]) for i, n in enumerate(c.sizes)}
         return found
 
-    def score(carry) -> dict:
-        if not carry.key.ndim:
-            return of_seed(carry.state)
-        state = jax.device_get(carry.state)
-        found = [of_seed(jax.tree.map(lambda x, i=i: x[i], state)) for i in range(len(carry.key))]
-        return {k: np.array([f[k] for f in found]) for k in found[0]}
-
-    return score
+    return functools.partial(evaluate.by_seed, of_seed)
 
 
 def classical(c, problem: problem_lib.Problem, seeds: list[int]) -> dict[str, np.ndarray]:

@@ -1,9 +1,10 @@
 """Trains a small network, chooses thresholds and a temperature on validation rows, and measures on test rows."""
-import jax
+import functools
+
 import numpy as np
 from scipy.special import expit
 
-from common import data, datasets, experiment, plots, results
+from common import data, datasets, evaluate, experiment, plots, results
 from common.runs import Run, read_metrics
 from projects.level3_pneumonia import chest, draw, maps, measures, models
 from projects.level3_pneumonia import config as config_lib
@@ -41,14 +42,7 @@ def scorer(c, rows: dict[str, dict]):
         chosen = measures.choose(rows['validation']['label'], z['validation'], c.specificity)
         return measures.measure(rows['test']['label'], z['test'], chosen, c.bins)
 
-    def score(carry) -> dict:
-        if not carry.key.ndim:
-            return of_seed(carry.state)
-        state = jax.device_get(carry.state)
-        found = [of_seed(jax.tree.map(lambda x, i=i: x[i], state)) for i in range(len(carry.key))]
-        return {k: np.array([f[k] for f in found]) for k in found[0]}
-
-    return score
+    return functools.partial(evaluate.by_seed, of_seed)
 
 
 def baselines(c, rows: dict[str, dict]) -> tuple[dict[str, float], np.ndarray]:

@@ -33,6 +33,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from common import trees
 from levels.level2_neural.frameworks.net import SharedNet
 
 
@@ -77,7 +78,7 @@ def name_of(path: Path3, library: str) -> str:
 def check(net: SharedNet, variables: Mapping[str, Any]) -> dict[Path3, np.ndarray]:
     """The arrays by their paths; ValueError for variables of another net."""
     flat = {path: np.asarray(x) for path, x in traverse.flatten_dict(dict(variables)).items()}
-    if problems := _differences({'/'.join(path): x.shape for path, x in flat.items()},
+    if problems := trees.shape_difference({'/'.join(path): x.shape for path, x in flat.items()},
                                 {'/'.join(path): shape for path, shape in shapes_of(net).items()}):
         raise ValueError(f'variables: {problems}')
     return flat
@@ -102,7 +103,7 @@ def from_names(net: SharedNet, state: Mapping[str, np.ndarray], library: str) ->
     given = {name: np.asarray(x) for name, x in state.items() if not name.endswith(COUNTER)}
     expected = {name: _there(net, library, path, np.broadcast_to(np.int8(0), shape)).shape
                 for name, (path, shape) in paths.items()}
-    if problems := _differences({name: x.shape for name, x in given.items()}, expected):
+    if problems := trees.shape_difference({name: x.shape for name, x in given.items()}, expected):
         raise ValueError(f'state: {problems}')
     for name, x in given.items():
         if (kept := jnp.asarray(x).dtype) != x.dtype:
@@ -131,18 +132,6 @@ def named(path: str | Path, net: SharedNet, state: Mapping[str, np.ndarray], lib
         return from_names(net, state, library)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
-
-
-def _differences(found: Mapping[str, tuple], expected: Mapping[str, tuple]) -> str:
-    """'' when the shapes agree, else every name that is missing, left over or of another shape."""
-    problems = []
-    if missing := sorted(expected.keys() - found.keys()):
-        problems.append(f'missing: {", ".join(missing)}')
-    if extra := sorted(found.keys() - expected.keys()):
-        problems.append(f'left over: {", ".join(extra)}')
-    problems += [f'{name}: expected shape {expected[name]}, found {found[name]}'
-                 for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]]
-    return '; '.join(problems)
 
 
 def _there(net: SharedNet, library: str, path: Path3, x: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from common import torch_files
+from common import torch_files, trees
 from levels.level3_vision.weights.tables import Rule, table
 
 _LEAVES = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias', 'mean': 'running_mean', 'var': 'running_var'}
@@ -59,7 +59,7 @@ def to_names(model: nn.Module, variables: Mapping[str, Any], library: str, *, im
     flat = {path: np.asarray(x) for path, x in traverse.flatten_dict(dict(variables)).items()
             if path[0] in ('params', 'batch_stats')}
     shapes = shapes_of(model, image)
-    if problems := _differences({'/'.join(p): x.shape for p, x in flat.items()},
+    if problems := trees.shape_difference({'/'.join(p): x.shape for p, x in flat.items()},
                                 {'/'.join(p): x.shape for p, x in shapes.items()}):
         raise ValueError(f'variables: {problems}')
     layers, state = _layers(model, library, shapes), {}
@@ -87,7 +87,7 @@ def from_names(model: nn.Module, state: Mapping[str, np.ndarray], library: str, 
         theirs, rule = layers['/'.join(path[1:-1])]
         name = f'{theirs}.{_LEAVES[path[-1]]}'
         at[name], expected[name] = (path, rule), _there(fake[path], rule, fake, path).shape
-    if problems := _differences({name: x.shape for name, x in given.items()}, expected):
+    if problems := trees.shape_difference({name: x.shape for name, x in given.items()}, expected):
         raise ValueError(f'state: {problems}')
     for name, x in given.items():
         if (kept := jnp.asarray(x).dtype) != x.dtype:
@@ -122,18 +122,6 @@ def save(path: str | Path, model: nn.Module, variables: Mapping[str, Any], libra
          ) -> None:
     """Writes a .safetensors file with the library's names; ValueError as `to_names`."""
     save_file(to_names(model, variables, library, image=image), path, metadata={'format': 'pt'})
-
-
-def _differences(found: Mapping[str, tuple], expected: Mapping[str, tuple]) -> str:
-    """'' when the shapes agree, else every name that is missing, left over or of another shape."""
-    problems = []
-    if missing := sorted(expected.keys() - found.keys()):
-        problems.append(f'missing: {", ".join(missing)}')
-    if extra := sorted(found.keys() - expected.keys()):
-        problems.append(f'left over: {", ".join(extra)}')
-    problems += [f'{name}: expected shape {expected[name]}, found {found[name]}'
-                 for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]]
-    return '; '.join(problems)
 
 
 def _layers(model: nn.Module, library: str, shapes: Mapping[tuple, Any]) -> dict[str, tuple[str, Rule]]:
