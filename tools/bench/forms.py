@@ -35,6 +35,9 @@ class Pair(NamedTuple):
     one_thread: bool = True     # whether CPU seconds of one thread are taken as well
     own_cores: bool = False     # whether our side may be faster on one core, which a trial then tells
     own_devices: bool = False   # the same of a batch that is split among as many devices as there are cores
+    goal: float | None = None   # of `goals`: the quality to reach, looked at after each repeat
 
     def quick(self) -> 'Pair':
+        if self.goal is not None:
+            return self._replace(seeds=1)
         return self._replace(steps=max(1, self.steps // 4), repeats=min(3, self.repeats), seeds=1)

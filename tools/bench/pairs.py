@@ -117,10 +117,10 @@ def our_form(pair: Pair, data_dir: str, env: dict[str, str]) -> dict:
 
 
 def side(pair: Pair, name: str, data_dir: str, env: dict[str, str], *, single: bool, core: int | None = None,
-         devices: int = 1):
+         devices: int = 1, seed: int = 0):
     """The worker of one side; pinned to a core if one is given."""
     request = {'do': 'side', 'pair': pair.name, 'side': name, 'steps': pair.steps, 'repeats': pair.repeats,
-               'seeds': pair.seeds, 'data_dir': data_dir, 'single': single, 'core': core}
+               'seeds': pair.seeds, 'data_dir': data_dir, 'single': single, 'core': core, 'seed': seed}
     more = {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'} if devices > 1 else {}
     return worker(request, {**env, **more})
 

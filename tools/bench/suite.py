@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from common.errors import UsageError
-from tools.bench import SCHEMA, STRATEGIES, machine, pairs, table, workloads
+from tools.bench import SCHEMA, STRATEGIES, goals, machine, pairs, table, workloads
 
 
 def run(args) -> dict:
@@ -77,6 +77,8 @@ def compared(pair: workloads.Pair, args, env, cpu: bool) -> list[dict]:
         why = f'{pair.data} is not in --data_dir={args.data_dir or "(not given)"}'
         return [{'name': pair.name, 'peer': p.name, 'target': p.target, 'skipped': why} for p in pair.peers]
     try:
+        if pair.goal is not None:
+            return goals.measure(pair, args.data_dir, env)
         return pairs.measure(pair, args.data_dir, env, cpu=cpu)
     except (UsageError, pairs.Failed) as e:
         key = 'skipped' if isinstance(e, UsageError) else 'failed'

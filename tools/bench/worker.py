@@ -37,10 +37,11 @@ class Bell:
             raise Stop
         self.since, self.cpu = time.perf_counter(), time.process_time()
 
-    def report(self) -> None:
+    def report(self, look: Callable[[], dict] | None = None) -> None:
+        """`look`: what is said with it, and is not timed."""
         wall, cpu = time.perf_counter() - self.since, time.process_time() - self.cpu
         self.peak = peak_rss()      # before quality is worked out
-        self.send(wall=wall, cpu=cpu)
+        self.send(wall=wall, cpu=cpu, **(look() if look else {}))
 
     def judged(self, quality: dict) -> None:
         """Quality by name: a number, or one for each seed."""
@@ -95,6 +96,12 @@ def side(bell: Bell, request: dict) -> None:
     pair = pair._replace(**{k: request[k] for k in ('steps', 'repeats', 'seeds')})
     total = (pair.repeats + 1) * pair.steps     # the first is not counted
     name, _, mode = request['side'].partition('.')
+    if pair.goal is not None:
+        pair = pair._replace(sizes={**pair.sizes, 'seed': request['seed']})
+    if name == 'ours' and pair.goal is not None:
+        from tools.bench import ours_goals
+        ours_goals.serve(pair, bell, request['data_dir'])
+        return
     if name == 'ours':
         from tools.bench import ours
         ours.serve(pair, bell, request['data_dir'], total)
@@ -107,7 +114,7 @@ def side(bell: Bell, request: dict) -> None:
     for _ in range(pair.repeats + 1):
         bell.wait()
         made.run(pair.steps)
-        bell.report()
+        bell.report(made.quality if pair.goal is not None else None)
     bell.wait()         # the last turn of the others is over
     bell.judged(made.quality())
 

@@ -3,7 +3,8 @@
 A project is measured by its own run, `--config=full`, caught where it calls `loop.fit` (`projects.py`); so a new
 project needs no entry.  A pair is one piece of work done by us (`ours.py`) and by peers (`peers/`), with the ratio that
 is to be reached: the peer's wall time over ours, on a quiet machine, both sides compiled, at equal quality.  Those of
-the estimators of level 1 come from the table in `classical/`, those of the networks of level 3 from `vision`.
+the estimators of level 1 come from the table in `classical/`, those of the networks of level 3 from `vision`, and
+what is timed up to an accuracy is measured by `goals`.
 """
 from pathlib import Path
 
@@ -42,7 +43,20 @@ NETS = (
          (Peer('sklearn_ridge', 20.0),), 'fits', 2000, 1, 5, Quality('r2', 'higher', 1e-3),
          {'folds': 10, 'alphas': 200}),
 )
-PAIRS = NETS + vision.PAIRS + classical.pairs(table.ROWS)
+
+
+def _goal(name: str, what: str, goal: float, batch: int, steps: int, looks: int, data: str) -> Pair:
+    return Pair(name, f'{what}, to a test accuracy of {goal}', (Peer('torch_goals.eager', None),), 'images', batch,
+                steps, looks, Quality('accuracy', 'higher', 0.0), {'batch': batch}, data, seeds=3, group='goals',
+                one_thread=False, goal=goal)
+
+
+GOALS = (
+    _goal('mnist_to_99', 'LeNet-5 on MNIST, batch 128, Adam', 0.99, 128, 117, 40, 'mnist.npz'),
+    _goal('cifar10_to_60', 'ResNet-9 of level3_cifar10 --config=subset, its recipe', 0.6, 32, 104, 18,
+          'cifar10_subset.npz'),
+)
+PAIRS = NETS + vision.PAIRS + GOALS + classical.pairs(table.ROWS)
 
 
 def projects() -> list[str]:

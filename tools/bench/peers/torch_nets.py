@@ -35,6 +35,30 @@ class ResNetBlock(nn.Module):
         return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
+class ResNet9Peer(nn.Module):
+    """`projects.level3_cifar10.models.ResNet9`."""
+
+    def __init__(self, width=64, n=10):
+        super().__init__()
+        self.stem, self.stages = conv_norm(3, width), nn.ModuleList()
+        for i in range(3):
+            w = 2**i * width
+            residual = nn.Sequential(conv_norm(2 * w, 2 * w), conv_norm(2 * w, 2 * w)) if i != 1 else None
+            self.stages.append(nn.ModuleList([conv_norm(w, 2 * w), *([residual] if residual else [])]))
+        self.head = nn.Linear(8 * width, n, bias=False)
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block, *residual in self.stages:
+            x = nn.functional.max_pool2d(block(x), 2)
+            for inner in residual:
+                x = x + inner(x)
+        return self.head(x.amax((2, 3))) / 8
+
+
 class ResNetPeer(nn.Module):
     def __init__(self, blocks, width=64, deep=False, version='v1.5', cifar=False, n=1000):
         super().__init__()
