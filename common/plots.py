@@ -57,7 +57,7 @@ def curves(rows: list[dict], panels: Sequence[tuple[str, str]], title: str,
             ax.set_ylim(low - 0.15 * (high - low), high + 0.05 * (high - low))
         ax.set(xlabel='training step', ylabel=label)
         ax.grid(alpha=0.25)
-        ax.legend(fontsize=8, loc='best')
+        ax.legend(fontsize=8, loc='upper center', bbox_to_anchor=(0.5, -0.18))      # below: it covers no line
     figure.suptitle(title, fontsize=11)
     return figure
 
