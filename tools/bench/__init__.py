@@ -13,6 +13,7 @@
     ours         the work that peers do as well, on the core
     peers/       the peers
     pairs        A B A B, ratios, and when there is none
+    goals        the same up to a test accuracy: `ours_goals`, `peers/torch_goals`
     flops        formulas        machine     peaks, load, versions        table, compare    for people
     baseline     the gates without noise
 

@@ -1,4 +1,5 @@
 """Our side of time to accuracy: through `loop.fit`, looked at every so many steps."""
+import functools
 import time
 
 import jax
@@ -6,7 +7,8 @@ import optax
 
 from common import data, datasets, loop, strategies, tasks
 from common.evaluate import evaluator
-from common.wrappers import with_transform
+from common.wrappers import with_augment, with_transform
+from levels.level3_vision.augment import random_crop
 from levels.level3_vision.lenet import LeNet5
 from projects.level3_cifar10 import config, experiment, models
 from tools.bench.forms import Pair
@@ -14,7 +16,10 @@ from tools.bench.ours import scaled
 
 
 def mnist_to_99(pair: Pair, dataset: datasets.Dataset):
-    return with_transform(tasks.classifier(LeNet5(), optax.adam(1e-3)), scaled), pair.steps
+    rate = models.one_cycle(pair.sizes['rate'], pair.sizes['climb'], pair.repeats * pair.steps)
+    shifts = functools.partial(random_crop, padding=pair.sizes['crop'])
+    task = with_augment(tasks.classifier(LeNet5(), optax.adam(rate)), shifts)
+    return with_transform(task, scaled), pair.steps
 
 
 def cifar10_to_60(pair: Pair, dataset: datasets.Dataset):

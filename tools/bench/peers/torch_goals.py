@@ -11,10 +11,35 @@ choices = torch_lenet.choices
 DATA = {'mnist_to_99': 'mnist', 'cifar10_to_60': 'cifar10_subset'}
 
 
+def rate_at(done: int, peak: float, climb: float, steps: int) -> float:
+    """`projects.level3_cifar10.models.one_cycle`."""
+    return peak * float(np.interp(done, [0, climb * steps, steps], [0.05, 1.0, 0.01]))
+
+
+def shifted(torch, x, by: int):
+    """Each image shifted by up to so many pixels, each way, zeros coming in."""
+    n, side = len(x), x.shape[-1]
+    wide, places = torch.nn.functional.pad(x, (by,) * 4), torch.arange(side, device=x.device)
+    rows, cols = (torch.randint(0, 2 * by + 1, (n, 1), device=x.device) + places for _ in range(2))
+    every = torch.arange(n, device=x.device)
+    return wide[every[:, None, None], :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
+
+
 def lenet(torch, pair, dataset):
-    """(network, learn, guess, train, test): LeNet-5 with Adam."""
+    """(network, learn, guess, train, test): LeNet-5 with Adam, one cycle of its rate, shifts."""
     net, = cuda.moved(torch_lenet.network(torch))
-    learn = torch_mlp.stepper(torch, net, 1e-3)
+    tx, loss_fn = torch.optim.Adam(net.parameters(), fused=True), torch.nn.CrossEntropyLoss()
+    size, done = pair.sizes, 0
+
+    def learn(x, y):
+        nonlocal done
+        tx.param_groups[0]['lr'] = rate_at(done, size['rate'], size['climb'], size['total'])
+        x = shifted(torch, x, size['crop']).contiguous(memory_format=layout(torch, net))
+        tx.zero_grad(set_to_none=True)
+        loss_fn(net(x), y).backward()
+        tx.step()
+        done += 1
+
     return net, learn, net, *(torch_mlp.digits(torch, split, 'image') for split in (dataset.train, dataset.test))
 
 
@@ -27,7 +52,7 @@ def resnet9(torch, pair, dataset):
     loss_fn = torch.nn.CrossEntropyLoss(label_smoothing=c.smoothing)
     pixels = dataset.train['image']
     mean, std = (f(pixels, axis=(0, 1, 2), dtype=np.float64) for f in (np.mean, np.std))
-    done, places = 0, torch.arange(32)
+    done = 0
 
     def tensors(split):
         x = (split['image'] - mean) / std
@@ -35,15 +60,11 @@ def resnet9(torch, pair, dataset):
 
     def learn(x, y):
         nonlocal done
-        n = len(x)
-        wide = torch.nn.functional.pad(x, (c.crop,) * 4)
-        rows, cols = (torch.randint(0, 2 * c.crop + 1, (n, 1)) + places for _ in range(2))
-        x = wide[torch.arange(n)[:, None, None], :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
-        x = torch.where(torch.rand(n, 1, 1, 1) < 0.5, x.flip(3), x).contiguous(memory_format=layout(torch, net))
-        rate = c.rate * float(np.interp(done, [0, c.climb * c.steps, c.steps], [0.05, 1.0, 0.01]))
-        tx.param_groups[0]['lr'] = rate
+        x = shifted(torch, x, c.crop)
+        x = torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, x.flip(3), x)
+        tx.param_groups[0]['lr'] = rate = rate_at(done, c.rate, c.climb, c.steps)
         tx.zero_grad(set_to_none=True)
-        loss_fn(net(x), y).backward()
+        loss_fn(net(x.contiguous(memory_format=layout(torch, net))), y).backward()
         with torch.no_grad():
             torch._foreach_mul_(kernels, 1 - rate * c.weight_decay)
         tx.step()
@@ -61,6 +82,7 @@ def layout(torch, net):
 def build(pair, mode, data_dir, *, steps, threads=1, channels_last=False, graph=False):
     torch = cuda.prepared(require(), threads)
     torch.manual_seed(pair.sizes['seed'])
+    pair = pair._replace(sizes={**pair.sizes, 'total': pair.repeats * pair.steps})
     dataset = datasets.load(DATA[pair.name], data_dir=data_dir)
     net, learn, guess, train, test = {'mnist_to_99': lenet, 'cifar10_to_60': resnet9}[pair.name](torch, pair, dataset)
     net.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
