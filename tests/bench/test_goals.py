@@ -1,4 +1,5 @@
 """Time to accuracy: its verdicts, and that both sides are timed up to the goal and no further."""
+import contextlib
 import json
 import os
 
@@ -34,21 +35,41 @@ def test_no_ratio_under_load_nor_without_the_goal():
     assert missed['failed'] == '0.99 not reached in 3744 steps: ours, seed 0: 0.9000' and 'wall_ratio' not in missed
 
 
+class Fake:
+    """A side whose accuracy climbs by a fixed amount a turn."""
+
+    def __init__(self, by: float):
+        self.by, self.turns = by, 0
+
+    def read(self, key: str) -> dict:
+        return {'key': key}
+
+    def turn(self) -> dict:
+        self.turns += 1
+        return {'wall': 1.0, 'accuracy': self.by * self.turns}
+
+
+def test_each_side_stops_at_the_goal(monkeypatch):
+    sides = {'ours': Fake(0.5), 'other': Fake(0.25)}
+    monkeypatch.setattr(goals.pairs, 'side', lambda pair, name, *_, **kwargs: contextlib.nullcontext(sides[name]))
+    found = goals.in_turn(PAIR._replace(goal=0.75, repeats=4), list(sides), '', {}, seed=0)['sides']
+    assert found['ours']['accuracy'] == [0.5, 1.0] and found['other']['wall_s'] == [1.0] * 3
+    assert [side.turns for side in sides.values()] == [2, 3]
+
+
 @pytest.mark.parametrize('name', [p.name for p in workloads.GOALS])
-def test_sides_stop_at_the_goal(name, tmp_path):
-    """On a few images of the same format: the first goal is passed at once, the second by nobody."""
-    rng, pair = np.random.default_rng(0), workloads.pair(name)._replace(steps=4, repeats=2)
+def test_both_sides_learn_and_are_looked_at(name, tmp_path):
+    """On a few images of the same format, with a goal that nobody passes."""
+    rng, pair = np.random.default_rng(0), workloads.pair(name)._replace(steps=4, repeats=2, goal=1.01)
     shape = (28, 28) if name == 'mnist_to_99' else (32, 32, 3)
     made = {f'{kind}_{part}': (rng.integers(0, 256, (n, *shape)) if kind == 'x' else np.arange(n) % 10).astype(np.uint8)
             for part, n in (('train', 160), ('test', 40)) for kind in 'xy'}
     np.savez(tmp_path / pair.data, **made)
-    dataset = datasets.load(pair.data.removesuffix('.npz'), data_dir=str(tmp_path))
-    assert len(dataset.train['label']) == 160
+    assert len(datasets.load(pair.data.removesuffix('.npz'), data_dir=str(tmp_path)).train['label']) == 160
     env = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
     sides = ['ours', pair.peers[0].name]
-    for goal, turns in ((0.0, 1), (1.01, 2)):
-        found = goals.in_turn(pair._replace(goal=goal), sides, str(tmp_path), env, seed=1)['sides']
-        for side in sides:
-            assert len(found[side]['wall_s']) == len(found[side]['accuracy']) == turns
-            assert min(found[side]['wall_s']) > 0 and 0 <= found[side]['accuracy'][-1] <= 1
-        json.dumps(found)
+    found = goals.in_turn(pair, sides, str(tmp_path), env, seed=1)['sides']
+    for side in sides:
+        assert len(found[side]['wall_s']) == len(found[side]['accuracy']) == 2
+        assert min(found[side]['wall_s']) > 0 and 0 <= found[side]['accuracy'][-1] <= 1
+    json.dumps(found)
