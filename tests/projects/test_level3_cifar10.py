@@ -334,10 +334,9 @@ def test_the_subset_of_cifar10_within_fifteen_minutes_of_one_core(tmp_path, shar
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_the_race_over_equal_time(tmp_path):
-    """Every network gets about the seconds that it was promised; MobileNet has but begun to learn after so few."""
+    """Every network gets about the seconds that it was promised, and learns in them."""
     finish(tmp_path, '--config=race', '--config.race=20', '--config.baseline_rows=0', timeout=1400)
     found = {name: of_seed['0'] for name, of_seed in result(tmp_path)['goal']['networks'].items()}
-    assert list(found) == ['lenet', 'resnet9', 'mobilenet']
+    assert set(found) == {'lenet', 'resnet9', 'mobilenet'}
     for name, seen in found.items():
-        assert 10 < seen['cpu_seconds'] < 40, name
-    assert min(found[name]['accuracy'] for name in ('lenet', 'resnet9')) > 0.3
+        assert 10 < seen['cpu_seconds'] < 40 and seen['accuracy'] > 0.3, name
