@@ -79,8 +79,7 @@ def commands(page: Path) -> list[list[str]]:
 
 def environment(page: Path, folder: Path) -> dict[str, str]:
     devices = next((m.partition('=')[2] for m in marks(page, 'test') if m.startswith('devices=')), '1')
-    ours = {k: v for k, v in os.environ.items() if k != 'PARITY_LEDGER'}     # a page's example leaves no row in it
-    return {**ours, 'PYTHONPATH': os.pathsep.join([str(folder), str(ROOT)]), 'JAX_PLATFORMS': 'cpu',
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join([str(folder), str(ROOT)]), 'JAX_PLATFORMS': 'cpu',
             'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}', 'MPLBACKEND': 'agg'}
 
 

@@ -4,12 +4,14 @@ import json
 import os
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 if __name__ != 'parity_ledger':     # a second copy of this module would keep a ledger that nobody reads
     raise ImportError(f'expected `from parity_ledger import ...`; got it as {__name__}')
 
 ROWS: list[dict] = []     # what this process compared; tests/conftest.py joins those of all workers
+FILE = os.environ.pop('PARITY_LEDGER', '')      # away, so that what a test starts leaves no row in it
 
 
 def compare(component, peer, quantity, ours, theirs, gate, *, relative=False):
@@ -28,10 +30,20 @@ def compare(component, peer, quantity, ours, theirs, gate, *, relative=False):
     # only now: tests that break something on purpose leave no row
     row = {'component': component, 'peer': peer, 'quantity': quantity, 'error': error, 'gate': gate}
     ROWS.append(row)
-    if path := os.environ.get('PARITY_LEDGER'):
-        with open(path, 'a') as file:
+    if FILE:
+        with open(FILE, 'a') as file:
             file.write(json.dumps(row) + '\n')
     return error
+
+
+def value_and_grads(fn, x, k, *args, **kwargs):
+    """Value and gradients with respect to x and k of a sum that no symmetry makes trivial."""
+    def loss(x, k):
+        y = fn(x, k, *args, **kwargs)
+        return jnp.sum(jnp.sin(y)), y
+
+    (_, y), grads = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(jnp.asarray(x), jnp.asarray(k))
+    return y, grads
 
 
 def eqns(jaxpr):

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from jax import lax
-from parity_ledger import compare, eqns
+from parity_ledger import compare, eqns, value_and_grads
 
 from levels.level3_vision.conv import Conv, conv_general_dilated
 from levels.level3_vision.planes import PlanesConv, conv_planes
@@ -34,15 +34,6 @@ CASES = [
 def data(h, w, c, kernel, dtype=np.float64, c_out=4):
     rng = np.random.default_rng(0)
     return rng.normal(size=(2, h, w, c)).astype(dtype), rng.normal(size=(*kernel, c, c_out)).astype(dtype)
-
-
-def value_and_grads(conv, x, k, *args, **kwargs):
-    def loss(x, k):
-        y = conv(x, k, *args, **kwargs)
-        return jnp.sum(jnp.sin(y)), y
-
-    (_, y), grads = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, k)
-    return y, grads
 
 
 @pytest.mark.parametrize(('h', 'w', 'c', 'kernel', 'strides', 'padding'), CASES)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from jax import lax
-from parity_ledger import compare, eqns
+from parity_ledger import compare, eqns, value_and_grads
 
 from levels.level3_vision.conv import conv_general_dilated
 from levels.level3_vision.depthwise import depthwise
@@ -33,15 +33,6 @@ def data(size, window, c_in, c_out, dtype=np.float64):
     return x.astype(dtype), k.astype(dtype)
 
 
-def both(fn, x, k):
-    def loss(x, k):
-        y = fn(x, k)
-        return jnp.sum(jnp.sin(y)), y
-
-    (_, y), grads = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(jnp.asarray(x), jnp.asarray(k))
-    return y, grads
-
-
 def torchs(x, k, strides, pads, groups):
     """Value and gradients of the same sum in torch."""
     tx, tk = (torch.tensor(a, requires_grad=True) for a in (x.transpose(0, 3, 1, 2), k.transpose(3, 2, 0, 1)))
@@ -56,7 +47,7 @@ def torchs(x, k, strides, pads, groups):
 def test_winograd_equals_torch(size, pads):
     with jax.enable_x64(True):
         x, k = data(size, (3, 3), 4, 5)
-        y, grads = both(lambda x, k: winograd(x, k, pads), x, k)
+        y, grads = value_and_grads(lambda x, k: winograd(x, k, pads), x, k)
         theirs = torchs(x, k, (1, 1), pads, 1)
         compare('winograd', 'torch.nn.functional.conv2d', 'values, f64', y, theirs[0], 1e-12)
         compare('winograd', 'torch.nn.functional.conv2d', 'gradients, f64', grads, theirs[1], 1e-12, relative=True)
@@ -70,7 +61,7 @@ def test_winograd_in_single_precision():
     for name, conv in (('winograd', lambda x, k: winograd(x, k, pads)),
                        ('conv_general_dilated', lambda x, k: conv_general_dilated(x, k, (1, 1), pads,
                                                                                   dimension_numbers=DIMS))):
-        y, grads = both(conv, x, k)
+        y, grads = value_and_grads(conv, x, k)
         compare(name, 'torch.nn.functional.conv2d', 'values, f32, 128 to 64 channels', y, exact[0], 5e-6)
         compare(name, 'torch.nn.functional.conv2d', 'gradients, f32, 128 to 64 channels', grads, exact[1], 5e-6,
                 relative=True)
@@ -81,7 +72,7 @@ def test_depthwise_equals_torch(size, window, strides, pads, times):
     with jax.enable_x64(True):
         x, k = data(size, window, 3, 3 * times)
         k = k[:, :, :1]
-        y, grads = both(lambda x, k: depthwise(x, k, strides, pads), x, k)
+        y, grads = value_and_grads(lambda x, k: depthwise(x, k, strides, pads), x, k)
         theirs = torchs(x, k, strides, pads, 3)
         compare('depthwise', 'torch.nn.functional.conv2d', 'values, f64', y, theirs[0], 1e-12)
         compare('depthwise', 'torch.nn.functional.conv2d', 'gradients, f64', grads, theirs[1], 1e-12, relative=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from jax import lax
-from parity_ledger import compare
+from parity_ledger import compare, value_and_grads
 
 from levels.level3_vision.conv import Conv, conv_general_dilated
 from levels.level3_vision.conv_forms import METHODS, ConvTranspose, conv2d, conv_transpose2d
@@ -33,16 +33,6 @@ def data(size, kernel, c_in, c_out):
     return rng.normal(size=(2, *size, c_in)), rng.normal(size=(*kernel, c_in, c_out))
 
 
-def both(fn, x, k):
-    """Value and gradients with respect to x and k of a sum that no symmetry makes trivial."""
-    def loss(x, k):
-        y = fn(x, k)
-        return jnp.sum(jnp.sin(y)), y
-
-    (_, y), grads = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(jnp.asarray(x), jnp.asarray(k))
-    return y, grads
-
-
 def torchs(fn, x, k, turn):
     """The same in torch; `turn` is how our kernel's axes go to torch's, its own inverse's order."""
     tx, tk = (torch.tensor(a, requires_grad=True) for a in (x.transpose(0, 3, 1, 2), k.transpose(turn)))
@@ -61,7 +51,7 @@ def test_all_forms_equal_torch(size, kernel, strides, padding, dilation, groups)
         theirs = torchs(lambda x, k: F.conv2d(x, k, None, strides, padding, dilation, groups), x, k, (3, 2, 0, 1))
         options = {'strides': strides, 'padding': padding, 'dilation': dilation, 'groups': groups}
         for method in METHODS:
-            y, grads = both(lambda x, k, method=method: conv2d(x, k, **options, method=method), x, k)
+            y, grads = value_and_grads(lambda x, k, method=method: conv2d(x, k, **options, method=method), x, k)
             name = f'{method}, f64'
             compare('conv2d', 'torch.nn.functional.conv2d', f'values, {name}', y, theirs[0], 1e-10)
             compare('conv2d', 'torch.nn.functional.conv2d', f'gradients, {name}', grads, theirs[1], 1e-10,
@@ -90,8 +80,8 @@ def test_transposed_equals_torch(monkeypatch, backend, size, kernel, strides, pa
         k = k[..., : 6 // groups]
         theirs = torchs(lambda x, k: F.conv_transpose2d(x, k, None, strides, padding, extra, groups, dilation), x, k,
                         (2, 3, 0, 1))
-        y, grads = both(lambda x, k: conv_transpose2d(x, k, strides=strides, padding=padding, output_padding=extra,
-                                                      dilation=dilation, groups=groups), x, k)
+        y, grads = value_and_grads(lambda x, k: conv_transpose2d(
+            x, k, strides=strides, padding=padding, output_padding=extra, dilation=dilation, groups=groups), x, k)
         name = 'f64, ' + ('phases' if backend == 'cpu' else 'lax')
         compare('conv_transpose2d', 'torch.nn.functional.conv_transpose2d', f'values, {name}', y, theirs[0], 1e-10)
         compare('conv_transpose2d', 'torch.nn.functional.conv_transpose2d', f'gradients, {name}', grads, theirs[1],
@@ -144,7 +134,7 @@ def test_depthwise_equals_torch(kernel, strides, padding, dilation, times):
         k = k[:, :, :1]
         theirs = torchs(lambda x, k: F.conv2d(x, k, None, strides, padding, dilation, 6), x, k, (3, 2, 0, 1))
         pads = tuple((p, p) for p in padding)
-        y, grads = both(lambda x, k: conv_general_dilated(
+        y, grads = value_and_grads(lambda x, k: conv_general_dilated(
             x, k, strides, pads, rhs_dilation=dilation, feature_group_count=6,
             dimension_numbers=('NHWC', 'HWIO', 'NHWC')), x, k)
         compare('conv_general_dilated', 'torch.nn.functional.conv2d', 'values, depthwise, f64', y, theirs[0], 1e-12)

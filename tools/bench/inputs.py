@@ -5,6 +5,11 @@ from common import datasets
 from tools.bench.forms import Pair
 
 
+def scaled(batch: dict) -> dict:
+    """Images from bytes to 0..1."""
+    return {**batch, 'image': batch['image'].astype(np.float32) / 255}
+
+
 def cora_masks(label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(train, validation, test) nodes: 20 of each class, then 500 and 1,000 of the rest, by a fixed shuffle."""
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(label))

@@ -23,7 +23,7 @@ from levels.level2_neural.mlp import MLP
 from levels.level3_vision.lenet import LeNet5
 from levels.level7_advanced.graphs.gcn import GCN
 from levels.level7_advanced.graphs.graph import Bag, from_edges, normalise
-from tools.bench import classical, inputs, ours_vision
+from tools.bench import classical, inputs, ours_goals, ours_vision
 from tools.bench.classical import data as classical_data
 from tools.bench.classical import quality, sides
 from tools.bench.forms import Pair
@@ -37,14 +37,10 @@ class Side(NamedTuple):
     score: Callable[[Any, dict], dict]
 
 
-def scaled(batch: dict) -> dict:
-    return {**batch, 'image': batch['image'].astype(jnp.float32) / 255}
-
-
 def digits(pair: Pair, model, data_dir: str) -> Side:
     ds, size = datasets.load('mnist_5k'), pair.sizes
     order = data.Order(len(ds.train['label']), size['batch'], seed=0)
-    task = with_transform(tasks.classifier(model, optax.adam(size['rate'])), scaled)
+    task = with_transform(tasks.classifier(model, optax.adam(size['rate'])), inputs.scaled)
     score = evaluator(task, ds.test, batch_size=1000)
     return Side(task, data.resident(ds.train, order), order.steps_per_epoch,
                 lambda carry, _: {'accuracy': score(carry)['accuracy']})
@@ -121,6 +117,9 @@ WORK = {'mnist_mlp': mnist_mlp, 'lenet': lenet, 'gpt': gpt, 'ppo_4': ppo, 'ppo_1
 def serve(pair: Pair, bell, data_dir: str, total: int) -> None:
     """Our side of a pair, in turns."""
     runtime.malloc_tuning()         # as every run has by default
+    if pair.goal is not None:
+        ours_goals.serve(pair, bell, data_dir)
+        return
     vision = pair.group == 'vision'
     if pair.name == 'ridge_cv' or pair.group == 'classical' or (vision and not pair.sizes['train']):
         (_ridge if pair.name == 'ridge_cv' else ours_vision.infer if vision else _estimator)(pair, bell)

@@ -11,15 +11,15 @@ from common.wrappers import with_augment, with_transform
 from levels.level3_vision.augment import random_crop
 from levels.level3_vision.lenet import LeNet5
 from projects.level3_cifar10 import config, experiment, models
+from tools.bench import inputs
 from tools.bench.forms import Pair
-from tools.bench.ours import scaled
 
 
 def mnist_to_99(pair: Pair, dataset: datasets.Dataset):
     rate = models.one_cycle(pair.sizes['rate'], pair.sizes['climb'], pair.repeats * pair.steps)
     shifts = functools.partial(random_crop, padding=pair.sizes['crop'])
     task = with_augment(tasks.classifier(LeNet5(), optax.adam(rate)), shifts)
-    return with_transform(task, scaled), pair.steps
+    return with_transform(task, inputs.scaled), pair.steps
 
 
 def cifar10_to_60(pair: Pair, dataset: datasets.Dataset):

@@ -98,10 +98,6 @@ def side(bell: Bell, request: dict) -> None:
     name, _, mode = request['side'].partition('.')
     if pair.goal is not None:
         pair = pair._replace(sizes={**pair.sizes, 'seed': request['seed']})
-    if name == 'ours' and pair.goal is not None:
-        from tools.bench import ours_goals
-        ours_goals.serve(pair, bell, request['data_dir'])
-        return
     if name == 'ours':
         from tools.bench import ours
         ours.serve(pair, bell, request['data_dir'], total)

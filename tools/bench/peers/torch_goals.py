@@ -7,8 +7,12 @@ from projects.level3_cifar10 import config
 from tools.bench.peers import Peer, cuda, torch_lenet, torch_mlp, torch_nets
 
 require = torch_mlp.require
-choices = torch_lenet.choices
 DATA = {'mnist_to_99': 'mnist', 'cifar10_to_60': 'cifar10_subset'}
+
+
+def choices(pair, mode):
+    """Without CUDA graphs: the rate of a step is a number of the host."""
+    return [form for form in torch_lenet.choices(pair, mode) if not form.pop('graph', False)]
 
 
 def rate_at(done: int, peak: float, climb: float, steps: int) -> float:
@@ -79,7 +83,7 @@ def layout(torch, net):
     return torch.channels_last if kernel.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
-def build(pair, mode, data_dir, *, steps, threads=1, channels_last=False, graph=False):
+def build(pair, mode, data_dir, *, steps, threads=1, channels_last=False):
     torch = cuda.prepared(require(), threads)
     torch.manual_seed(pair.sizes['seed'])
     pair = pair._replace(sizes={**pair.sizes, 'total': pair.repeats * pair.steps})
