@@ -54,7 +54,7 @@ def test_winograd_equals_torch(size, pads):
 
 
 def test_winograd_in_single_precision():
-    """Of many channels: its errors are some times those of the definition, and stay small."""
+    """Of many channels, where transforms that add and subtract could lose digits."""
     x, k = data((16, 16), (3, 3), 128, 64, np.float32)
     pads = ((1, 1), (1, 1))
     exact = torchs(x.astype(float), k.astype(float), (1, 1), pads, 1)

@@ -77,7 +77,7 @@ def _check(args) -> None:
     for name in args.only:
         if name not in workloads.names():
             raise UsageError(f'--only={name}: no such workload{did_you_mean(name, workloads.names())}; there are '
-                             + ', '.join(workloads.names()))
+                             + ', '.join(workloads.shown()))
     groups = workloads.groups()
     args.only = [one for name in args.only for one in groups.get(name, [name])]
     if args.strategy and args.strategy not in STRATEGIES:
