@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 COLORS = ('#1f5fa8', '#d1495b', '#2e933c', '#edae49')
 
@@ -35,7 +36,7 @@ def curves(rows: list[dict], panels: Sequence[tuple[str, str]], title: str,
 
     baselines: metric -> {name: value}, drawn as level lines and named in the legend, where close ones do not collide.
     """
-    figure = Figure(figsize=(5.2 * len(panels), 3.8), layout='constrained')
+    figure = Figure(figsize=(5.2 * len(panels), 4.8), layout='constrained')
     for ax, (name, label) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
         seen = []
         for split, color in zip(('train', 'test'), COLORS):
@@ -57,7 +58,8 @@ def curves(rows: list[dict], panels: Sequence[tuple[str, str]], title: str,
             ax.set_ylim(low - 0.15 * (high - low), high + 0.05 * (high - low))
         ax.set(xlabel='training step', ylabel=label)
         ax.grid(alpha=0.25)
-        ax.legend(fontsize=8, loc='upper center', bbox_to_anchor=(0.5, -0.18))      # below: it covers no line
+        below = ax.transAxes + ScaledTranslation(0, -36 / 72, figure.dpi_scale_trans)       # points: under the label
+        ax.legend(fontsize=8, loc='upper center', bbox_to_anchor=(0.5, 0), bbox_transform=below)
     figure.suptitle(title, fontsize=11)
     return figure
 

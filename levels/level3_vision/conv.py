@@ -11,8 +11,8 @@ Why not plain `lax`: on the CPU XLA gives a convolution whose layout is not NHWC
 `lax.scan` or `while_loop` (jax-ml/jax #12868), and both gradients of a convolution are such. So on the CPU
 * few input channels (LeNet's two layers, any RGB stem) and windows of 1x1: patches and one matrix product, fast both
   ways and under vmap, where lax's loop has one core;
-* windows of 3x3, stride 1, from 32 channels to 32 or more: `winograd.py`; forward and gradients 1.1 to 1.9 times as fast
-  as lax on two cores, 2.4 to 2.7 times under vmap over kernels;
+* windows of 3x3, stride 1, from 32 channels to 32 or more: `winograd.py`; forward and gradients take 1.1 to 1.9 times
+  less than lax on two cores, 2.4 to 2.7 times under vmap over kernels;
 * one filter for each channel: `depthwise.py`, no convolution at all. In a scan, forward and gradients took 6 CPU ms in
   place of 3,087 (batch 16, 8x8, 384 channels), 17 in place of 1,629 (32x32, 64 channels); outside 7 and 18 in place of
   55 and 82;
