@@ -6,6 +6,7 @@ give the same batches: `resident` (arrays on the device, gathered inside the jit
 `constant` is one batch for all steps.
 """
 import collections
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -149,16 +150,24 @@ def padded(arrays: dict[str, np.ndarray], batch_size: int) -> Iterator[dict[str,
         yield {**{k: np.asarray(v)[index] for k, v in arrays.items()}, 'mask': mask}
 
 
-def prefetch(load: Callable[[int], PyTree], numbers: Iterable[int], depth: int = 2) -> Iterator[PyTree]:
-    """`load(i)` for each i, up to `depth` ahead on a thread; an error in it is raised here, at its place."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix='prefetch')
-    try:
-        pending: collections.deque = collections.deque()
-        for i in numbers:
-            pending.append(pool.submit(load, i))
-            if len(pending) > depth:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+class Prefetch:
+    """`load(i)` for each i, `depth` ahead on a thread; an error in it is raised here, at its place.
+
+    The next one is begun by `more()`, so that its work in Python falls where the caller only waits for the device.
+    """
+    def __init__(self, load: Callable[[int], PyTree], numbers: Iterable[int], depth: int = 2):
+        self._load, self._numbers = load, iter(numbers)
+        self._pool, self._pending = ThreadPoolExecutor(1, thread_name_prefix='prefetch'), collections.deque()
+        for _ in range(depth):
+            self.more()
+
+    def more(self) -> None:
+        for i in itertools.islice(self._numbers, 1):
+            self._pending.append(self._pool.submit(self._load, i))
+
+    def __iter__(self) -> Iterator[PyTree]:
+        try:
+            while self._pending:
+                yield self._pending.popleft().result()
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)

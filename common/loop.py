@@ -80,6 +80,7 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
     strategy = strategy or strategies.jit()
     rows, row_axis = strategy.rows(source.rows), 2 if source.seeds else 1
     load, call = data_lib.calls(source, steps_per_call, rows), make_call(task, source, steps_per_call)
+    placed = lambda i: strategy.batch(load(i), row_axis)
     compiling, training = _Clock(), _Clock()
 
     compiling.go()
@@ -96,7 +97,7 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
     reset = jax.jit(lambda w: jax.tree.map(jax.numpy.zeros_like, w),
                     out_shardings=jax.tree.map(lambda x: x.sharding, state.window))
     if step < steps:
-        run = strategy.compile(call, state, resident, strategy.batch(load(step // steps_per_call), row_axis), row_axis)
+        run = strategy.compile(call, state, resident, placed(step // steps_per_call), row_axis)
     jax.block_until_ready(state)
     compiling.halt()
     if resumed:
@@ -145,10 +146,11 @@ def fit(task: Task, source: data_lib.Source, *, steps: int, key: jax.Array,
     finished = step >= steps
     while not finished:
         training.go()
-        for host in data_lib.prefetch(load, range(step // steps_per_call, steps // steps_per_call)):
-            batch = strategy.batch(host, row_axis)
+        feed = data_lib.Prefetch(placed, range(step // steps_per_call, steps // steps_per_call))
+        for batch in feed:
             with jax.transfer_guard('disallow'):
                 state = run(state, resident, batch)
+            feed.more()
             step += steps_per_call
             processes.beat()
             signum = processes.stop_signal(step // steps_per_call)

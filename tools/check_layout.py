@@ -24,7 +24,7 @@ OWNERS = (      # what, the dotted names, the files that may use them (a number:
      ('common/strategies.py',)),
     ('a collective', r'jax\.lax\.(psum|pmean|pmax|pmin|psum_scatter|all_gather|all_to_all|ppermute|axis_index)$',
      ('common/parallel.py',)),
-    ('prefetching', r'common\.data\.prefetch$', ('common/loop.py',)),
+    ('prefetching', r'common\.data\.Prefetch$', ('common/loop.py',)),
     ('tensorflow_datasets', r'tensorflow_datasets(\.|$)', ('common/tfds_files.py',)),
     ('Orbax', r'orbax(\.|$)', ('common/checkpoint.py',)),
     ('gymnax', r'gymnax(\.|$)', 1),

@@ -1,5 +1,7 @@
 """The host loop: drivers agree, resume is exact, sources agree, seeds, events, guards."""
 import logging
+import queue
+import threading
 
 import chex
 import jax
@@ -96,6 +98,42 @@ def test_resident_and_streamed_data_give_the_same_bits(steps_per_call):
     a, b = (loop.fit(conv_task(optax.adam(1e-3)), s, steps=6, key=KEY, steps_per_call=steps_per_call).carry
             for s in (source(), streamed))
     assert bits(a) == bits(b)
+
+
+def test_an_error_of_a_batch_comes_at_its_place():
+    def rows(step, which):
+        if step == 5:
+            raise OSError('bad sector')
+        return np.full((2, 3), step, np.float32)[which]
+
+    def loss_fn(params, extra, batch, key, train):
+        return metrics.mean((batch - params['w'][None])**2), (extra, {})
+
+    task = optim.gradient_task(lambda key, batch: ({'w': jnp.zeros(3)}, {}), loss_fn, optax.sgd(0.1))
+    logged = []
+    with pytest.raises(OSError, match='bad sector'):
+        loop.fit(task, data.Source(rows, lambda _, x: x, rows=2), steps=8, key=KEY, log_every=1,
+                 log=lambda step, values, _: logged.append(step))
+    assert logged == [1, 2, 3, 4, 5]        # the batch of index 5 is that of step 6, asked for while step 4 ran
+
+
+def test_prefetch_works_ahead_on_a_thread_when_told():
+    begun, free = queue.Queue(), threading.Event()
+
+    def load(i):
+        begun.put((i, threading.current_thread() is threading.main_thread()))
+        assert free.wait(10)
+        return i * i
+
+    feed = data.Prefetch(load, range(2, 6), depth=2)
+    assert begun.get(timeout=10) == (2, False)
+    free.set()
+    each = iter(feed)
+    assert next(each) == 4 and begun.get(timeout=10) == (3, False)
+    assert next(each) == 9 and begun.empty()            # two ahead, and no more until `more`
+    for _ in range(3):
+        feed.more()                                     # 4, 5 and no third
+    assert list(each) == [16, 25] and [begun.get()[0], begun.get()[0]] == [4, 5] and begun.empty()
 
 
 def test_whole_run_in_one_program_equals_the_host_loop():

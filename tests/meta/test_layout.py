@@ -51,7 +51,7 @@ PLANTED = [     # file, what is added to it, what the checker says
     ('common/b.py', 'from jax.experimental.shard_map import shard_map', 'owners: jax.experimental.shard_map.shard_map'),
     ('common/b.py', 'import jax\njax.make_mesh((1,), "x")', 'owners: jax.make_mesh: distribution'),
     ('levels/level3_vision/net.py', 'from jax import lax\nlax.pmean(x, "i")', 'owners: jax.lax.pmean: a collective'),
-    ('projects/one/main.py', 'from common import data\ndata.prefetch(f, n)', 'owners: common.data.prefetch'),
+    ('projects/one/main.py', 'from common import data\ndata.Prefetch(f, n)', 'owners: common.data.Prefetch'),
     ('tools/list.py', 'def f():\n    import tensorflow_datasets', 'owners: tensorflow_datasets'),
     ('projects/one/main.py', 'import orbax.checkpoint as ocp', 'owners: orbax.checkpoint: Orbax'),
     ('projects/one/main.py', 'for b in batches:\n    state = task.step(key, state, b)', 'loops: step()'),
