@@ -1,7 +1,10 @@
 """The bench itself: its command line, its verdicts, when it refuses, and that its workers take turns."""
+import contextlib
 import copy
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +121,45 @@ def test_pmap_has_as_many_devices_as_there_are_cores():
     env = {'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu', 'JAX_COMPILATION_CACHE_DIR': ''}
     row = suite.project('level2_mnist', 'pmap', args, env, True)
     assert row.get('devices') == machine.cores(), row
+    assert set(row) == documented('field of a row') - {'utilisation'} | {'name', 'strategy'}    # shares come at the end
+    step, compiled = row['step_s'], row['compile_s']
+    assert 0 < step['p10'] <= step['p50'] <= step['p90'] and step['calls'] >= 3
+    assert 0 < compiled['warm'] < compiled['cold']
+    assert row['units_per_s'] == pytest.approx(row['units_per_step'] / step['p50'])
+    assert row['flops']['analytic'] > 0 and row['flops']['xla'] > 0 and row['bytes'] > 0 and row['peak_bytes'] > 0
+
+
+def documented(table: str) -> set[str]:
+    """The names in the first column of a table of docs/benchmarks.md."""
+    lines = (ROOT / 'docs/benchmarks.md').read_text(encoding='utf-8').splitlines()
+    rows = itertools.takewhile(lambda line: line.startswith('|'), lines[lines.index(f'| {table} | what |') + 2:])
+    return {name for row in rows for name in re.findall('`([a-z0-9_]+)`', row.split('|')[1])}
+
+
+class Turns:
+    """A side that writes its turns down."""
+    def __init__(self, name: str, order: list):
+        self.name, self.order = name, order
+
+    def read(self, key: str) -> dict:
+        return {'quality': {'accuracy': [0.9]}}
+
+    def ring(self) -> None:
+        pass
+
+    def turn(self) -> dict:
+        self.order.append(self.name)
+        return {'wall': 1.0, 'cpu': 1.0}
+
+
+def test_turns_alternate_and_the_load_is_that_of_all_of_them(monkeypatch):
+    order, loads = [], iter([1.0, 0.5, 2.5, 0.7])
+    monkeypatch.setattr(pairs, 'side', lambda pair, name, *_, **kwargs: contextlib.nullcontext(Turns(name, order)))
+    monkeypatch.setattr(machine, 'load', lambda: next(loads))
+    found = pairs.in_turn(workloads.pair('lenet')._replace(repeats=2), ['ours', 'other'], '', {}, single=False)
+    assert order == ['ours', 'other'] * 3                       # the first round is not counted
+    assert found['sides']['other']['wall_s'] == [1.0, 1.0]
+    assert found['load'] == [0.5, 2.5] and machine.too_busy(*found['load'], on=2)
 
 
 def test_sides_take_turns_and_learn_as_much():
@@ -208,6 +250,11 @@ def test_the_kept_runs_are_whole():
     last = {(row['name'], row.get('strategy') or row['peer']): row
             for run in runs for row in (*run['rows'], *run['pairs'])}
     assert not [key for key, row in last.items() if 'failed' in row or row.get('refused')]
+    assert {key for key in last if key[1] in bench.STRATEGIES} == {
+        (name, strategy) for name in workloads.projects() for strategy in bench.STRATEGIES}
+    for key, row in last.items():
+        what = 'field of a row' if key[1] in bench.STRATEGIES else 'field of a pair'
+        assert set(row) <= documented(what) | {'name', 'strategy', 'peer', 'skipped'}, key
     kept = {row['name'] for run in runs for row in run['pairs']}
     assert kept >= {pair.name for pair in workloads.PAIRS if pair.group not in UNKEPT}
     assert {pair.group for pair in workloads.PAIRS if pair.name not in kept} == UNKEPT

@@ -156,7 +156,8 @@ def test_formulas_against_sums_by_hand():
     assert flops.dense(2, (3, 4)) == 2 * 2 * 3 * 4 * 2 and flops.dense(2, (3, 4), input_grad=True) == 2 * 2 * 3 * 4 * 3
     assert flops.forward(5, (3, 4, 2)) == 2 * 5 * (12 + 8)
     assert flops.muon(1, 2, 1) == 4 * 4 * (6 + 2 + 8 + 8) + 4 * 2 * 8
-    assert flops.of('no_such_project', None) is None
+    with_none = flops.of('no_such_project', None, None, (lambda a: a @ a, (jnp.ones((3, 3)),)))
+    assert with_none == 2 * 27          # its products
 
 
 @pytest.mark.parametrize(('name', 'low', 'high'), [('level2_mnist', 0.6, 1.05), ('level5_mini_gpt', 0.9, 1.1)])
@@ -165,4 +166,4 @@ def test_formulas_of_projects_are_near_xla_s(name, low, high):
 
     c = importlib.import_module(f'projects.{name}.config').get_config()
     counted = baseline.load()['steps'][name]['lowered']['flops']
-    assert low < flops.of(name, c) / counted < high
+    assert low < flops.of(name, c, None, ()) / counted < high

@@ -38,23 +38,26 @@ def test_no_ratio_under_load_nor_without_the_goal():
 class Fake:
     """A side whose accuracy climbs by a fixed amount a turn."""
 
-    def __init__(self, by: float):
-        self.by, self.turns = by, 0
+    def __init__(self, by: float, order: list):
+        self.by, self.turns, self.order = by, 0, order
 
     def read(self, key: str) -> dict:
         return {'key': key}
 
     def turn(self) -> dict:
         self.turns += 1
+        self.order.append(self.by)
         return {'wall': 1.0, 'accuracy': self.by * self.turns}
 
 
 def test_each_side_stops_at_the_goal(monkeypatch):
-    sides = {'ours': Fake(0.5), 'other': Fake(0.25)}
+    order: list = []
+    sides = {'ours': Fake(0.5, order), 'other': Fake(0.25, order)}
     monkeypatch.setattr(goals.pairs, 'side', lambda pair, name, *_, **kwargs: contextlib.nullcontext(sides[name]))
     found = goals.in_turn(PAIR._replace(goal=0.75, repeats=4), list(sides), '', {}, seed=0)['sides']
     assert found['ours']['accuracy'] == [0.5, 1.0] and found['other']['wall_s'] == [1.0] * 3
     assert [side.turns for side in sides.values()] == [2, 3]
+    assert order == [0.5, 0.25, 0.5, 0.25, 0.25]
 
 
 @pytest.mark.parametrize('name', [p.name for p in workloads.GOALS])

@@ -7,6 +7,10 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
+import jax
+
+from tools.bench import products
+
 
 def dense(rows: int, widths: Sequence[int], *, input_grad: bool = False) -> float:
     """Forward and both gradients of dense layers."""
@@ -73,6 +77,7 @@ OF: dict[str, Callable] = {
     'level6_cartpole': lambda c, _: ppo(c), 'level7_link_prediction': links}
 
 
-def of(name: str, config, data=None) -> float | None:
-    """FLOPs of a step, `data` being what it reads; None where no formula is written down."""
-    return OF[name](config, data) if name in OF else None
+def of(name: str, config, data, traced: tuple[Callable, tuple]) -> float | None:
+    """FLOPs of a step: by the formula, `data` being what it reads, or where none is written down the products of
+    `traced` = (function, arguments); None where a loop's length is known only when it runs."""
+    return OF[name](config, data) if name in OF else products.count(jax.make_jaxpr(traced[0])(*traced[1]))

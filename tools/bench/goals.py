@@ -25,8 +25,8 @@ def in_turn(pair: Pair, sides: list[str], data_dir: str, env: dict, seed: int) -
                 turn = workers[name].turn()
                 found[name]['wall_s'].append(turn['wall'])
                 found[name]['accuracy'].append(turn[pair.quality.name])
-        loads.append(machine.load())
-    return {'sides': found, 'load': loads}
+            loads.append(machine.load())
+    return {'sides': found, 'load': [min(loads), max(loads)]}
 
 
 def passed(pair: Pair, said: dict) -> bool:

@@ -141,14 +141,14 @@ def in_turn(pair: Pair, sides: list[str], data_dir: str, env: dict, single: bool
                 if i:
                     found[name]['wall_s'].append(took['wall'])
                     found[name]['cpu_s'].append(took['cpu'])
-        loads.append(machine.load())
+            loads.append(machine.load())
         for name, w in workers.items():
             w.ring()
             end = w.read('end')
             if 'quality' not in end:
                 raise Failed(f'a worker ended without its quality: {end}')
             found[name] |= end
-    return {'sides': found, 'load': loads}
+    return {'sides': found, 'load': [min(loads), max(loads)]}
 
 
 def judge(quality: Quality, ours: list[float], theirs: list[float]) -> dict:

@@ -102,6 +102,14 @@ def enough(took: list[float], until: list[float], budget: float) -> bool:
     return len(took) >= WARM + MOST or (len(took) >= WARM + LEAST and time.perf_counter() > until[0])
 
 
+def one_step(task, source, key) -> tuple:
+    """(one step of a task as `loop.fit` runs it, its arguments, of the state shapes alone)"""
+    host = source.host(0, slice(None))
+    state = jax.eval_shape(program.make_start(task, source), key, source.resident, host)
+    args = (state, source.resident, jax.tree.map(lambda x: np.asarray(x)[None], host))
+    return program.make_call(task, source, 1), args
+
+
 def stand_ins(seen: dict, budget: float) -> tuple[Callable, Callable]:
     """For `loop.fit` and `spread.compile`: they time every device call for `budget` seconds and raise Caught."""
     real_fit, real_compile = loop.fit, spread.compile
@@ -109,7 +117,7 @@ def stand_ins(seen: dict, budget: float) -> tuple[Callable, Callable]:
 
     def fit(task, source, *, strategy, steps_per_call, key, **_):
         seen.update(steps_per_call=steps_per_call, per_step=max(source.rows, 1), devices=strategy.devices, took=took,
-                    data=source.resident)
+                    data=source.resident, program=one_step(task, source, key))
 
         def log(step, values, seconds):
             took.append(seconds / steps_per_call)
@@ -123,7 +131,7 @@ def stand_ins(seen: dict, budget: float) -> tuple[Callable, Callable]:
     def solve(strategy, fn, shared, split):
         problems = len(jax.tree.leaves(split)[0])
         seen.update(steps_per_call=1, per_step=problems, devices=strategy.devices, took=took, unit='problems',
-                    data=(shared, split))
+                    data=(shared, split), program=(fn, (shared, split)))
         spied = strategy._replace(compile=timed_compile(strategy.compile, seen))
         run = real_compile(spied, fn, shared, split)
         while not enough(took, until, budget):
@@ -151,7 +159,7 @@ def measure(request: dict) -> dict:
             'unit': unit, 'units_per_step': seen['per_step'] * count, 'units_per_s': seen['per_step'] * count / p50,
             'compile_s': {'cold': seen['cold'], 'warm': seen['warm']},
             'step_s': {'p10': p10, 'p50': p50, 'p90': p90, 'calls': len(took)},
-            'flops': {'analytic': flops.of(name, config, seen['data']), 'xla': seen['cost']['flops']},
+            'flops': {'analytic': flops.of(name, config, seen['data'], seen['program']), 'xla': seen['cost']['flops']},
             'bytes': seen['cost']['bytes'], 'peak_bytes': seen['cost']['peak_bytes']}
 
 
@@ -163,10 +171,8 @@ def lowered(name: str, folder: str) -> tuple:
     found = []
 
     def fit(task, source, *, key, **_):
-        host = source.host(0, slice(None))
-        state = jax.eval_shape(program.make_start(task, source), key, source.resident, host)
-        args = (state, source.resident, jax.tree.map(lambda x: np.asarray(x)[None], host))
-        found.append((jax.jit(program.make_call(task, source, 1), donate_argnums=0), args, source.resident))
+        call, args = one_step(task, source, key)
+        found.append((jax.jit(call, donate_argnums=0), args, source.resident))
         raise Caught
 
     def solve(strategy, fn, shared, split):

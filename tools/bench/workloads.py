@@ -23,8 +23,8 @@ def _ppo(envs: int, target: float, steps: int) -> Pair:
     return Pair(f'ppo_{envs}', f'PPO on CartPole-v1, {envs} environments x 128 steps, 4 passes of 4 minibatches, '
                 'two hidden layers of 64 for each of policy and value', (Peer('sb3_ppo', target),), 'env_steps',
                 envs * 128, steps, 6, Quality('return', 'higher', 25.0),
-                {'n_envs': envs, 'horizon': 128, 'epochs': 4, 'minibatches': 4, 'rate': 1e-3, 'entropy': 0.01}, seeds=4,
-                own_cores=True)
+                {'n_envs': envs, 'horizon': 128, 'epochs': 4, 'minibatches': 4, 'rate': 1e-3, 'entropy': 0.01},
+                seeds=10, own_cores=True)
 
 
 NETS = (
