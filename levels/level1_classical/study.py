@@ -139,23 +139,47 @@ class Study(NamedTuple):
 
 
 def run(strategy: Any, recipes: Mapping[str, Recipe], X, y, parts: list[Folds], *, metric: str, seed: int,
-        output: str = 'predict', tell: Callable[[str], None] = lambda line: None) -> Study:
+        output: str = 'predict', tell: Callable[[str], None] = lambda line: None, keep: Path | None = None) -> Study:
     """Every model on the folds of every seed (seed, seed + 1, ...).
 
     tell: is given a line for people on each model that is done.
+    keep: a folder for the scores of every model and seed, NAME_SEED.npy [folds, points]; what is there is not searched
+        again, so that a study which was killed goes on, with the same bits.  One process only.
     """
+    keep = keep if jax.process_count() == 1 else None       # all of several would have to find the same files
     found: dict[str, list[Measured]] = {}
+    files = {name: [keep and keep / f'{name}_{seed + i}.npy' for i in range(len(parts))] for name in recipes}
     began = time.perf_counter()
-    programs = {name: compile(strategy, r, X, y, parts[0], metric) for name, r in recipes.items()}
+    programs = {name: compile(strategy, r, X, y, parts[0], metric) for name, r in recipes.items()
+                if not all(f and f.exists() for f in files[name])}
     compiled = time.perf_counter()
-    tell(f'compiled {len(programs)} models in {compiled - began:.0f} s')
+    tell(f'compiled {len(programs)} models in {compiled - began:.0f} s' + (
+        f'; of {len(recipes) - len(programs)} the scores are there' if len(programs) < len(recipes) else ''))
     for name, recipe in recipes.items():
         since = time.perf_counter()
-        found[name] = [measure(programs[name], recipe, X, y, p, seed=seed + i, output=output)
-                       for i, p in enumerate(parts)]
+        found[name] = [measure(_kept(file, programs.get(name)), recipe, X, y, p, seed=seed + i, output=output)
+                       for i, (p, file) in enumerate(zip(parts, files[name]))]
         tell(f'{name} ({len(found)} of {len(recipes)}): {metric} {np.mean([m.score for m in found[name]]):.4f}, '
              f'{time.perf_counter() - since:.1f} s')
     return Study(found, compiled - began, time.perf_counter() - compiled)
+
+
+def _kept(path: Path | None, search: Callable | None) -> Callable:
+    """`search`, or the scores that it left in that file."""
+    def found(shared, split):
+        if path is None:
+            return search(shared, split)
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            tmp = path.with_suffix('.tmp')
+            with tmp.open('wb') as file:
+                np.save(file, np.asarray(search(shared, split)))
+            tmp.replace(path)
+        try:
+            return np.load(path)
+        except (OSError, ValueError) as error:
+            raise DataError(f'{path}: not the scores of a study ({error}); fix: remove it') from error
+    return found
 
 
 def one_of(which: Any, models: Sequence[Estimator]) -> Estimator:

@@ -44,11 +44,11 @@ def main(run: Run) -> None:
     dataset = datasets.load(c.data, data_dir=args.data_dir or None)
     train, test = dataset.train, dataset.test
     seeds = [c.seed + i for i in range(args.seeds)]
-    run.truncate(-1)                    # a run that was killed starts again, and gives the same bits
+    run.truncate(-1)                    # what a killed run wrote at its end; the models' scores it has kept
     x, y, all_recipes = train['x'], train['price'], recipes(c)
     folds = [folds_of(c, len(y), seed) for seed in seeds]
     found, compiled, solved = study.run(strategy, all_recipes, x, y, folds, metric='neg_mse', seed=c.seed,
-                                        tell=Progress(1, enabled=run.writes).say)
+                                        keep=run.dir / 'scores', tell=Progress(1, enabled=run.writes).say)
     rmse = {'mean': np.array([mean_predictor(c, y, s) for s in seeds])}
     rmse |= {name: np.array([np.sqrt(-m.score) for m in found[name]]) for name in found}
     r2 = {name: [1 + m.score / variances(c, y, s) for m, s in zip(found[name], seeds)] for name in found}

@@ -47,10 +47,11 @@ def main(run: Run) -> None:
     folds = [folds_of(c, y, seed) for seed in seeds]
     if (most := min(models.fewest_words(found_words, f.inner.train) for f in folds)) < c.words:
         raise UsageError(f'--config.words: expected at most {most}, which each inner fold has, found {c.words}')
-    run.truncate(-1)                    # a run that was killed starts again, and gives the same bits
+    run.truncate(-1)                    # what a killed run wrote at its end; the models' scores it has kept
     recipes = {name: models.recipe(name, c.words) for name in c.models}
     found, compiled, solved = study.run(strategy, recipes, found_words.toarray(), y, folds, metric='f1', seed=c.seed,
-                                        output='decision', tell=Progress(1, enabled=run.writes).say)
+                                        output='decision', keep=run.dir / 'scores',
+                                        tell=Progress(1, enabled=run.writes).say)
 
     guesses = {name: [rule(train['text'])] * len(seeds) for name, rule in models.RULES.items()}
     guesses |= {name: [m.out_of_fold for m in found[name]] for name in found}

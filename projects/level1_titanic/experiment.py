@@ -38,11 +38,11 @@ def main(run: Run) -> None:
     dataset = datasets.load(c.data, data_dir=args.data_dir or None)
     x, y, test = dataset.train['x'], dataset.train['survived'], dataset.test
     seeds = [c.seed + i for i in range(args.seeds)]
-    run.truncate(-1)                    # a run that was killed starts again, and gives the same bits
+    run.truncate(-1)                    # what a killed run wrote at its end; the models' scores it has kept
     all_recipes, folds = recipes(c), [folds_of(c, y, seed) for seed in seeds]
     tell = Progress(1, enabled=run.writes).say
     found, compiled, solved = study.run(strategy, all_recipes, x, y, folds, metric='neg_log_loss', seed=c.seed,
-                                        output='proba', tell=tell)
+                                        output='proba', keep=run.dir / 'scores', tell=tell)
     guesses = {name: [models.out_of_fold(name, x, y, f) for f in folds] for name in models.RULES}
     guesses |= {name: [m.out_of_fold for m in found[name]] for name in found}
     scores = {metric: {name: np.stack([study.by_fold(fn, y, g, f.outer.test) for g, f in zip(guesses[name], folds)])

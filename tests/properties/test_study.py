@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from common import spread, strategies
+from common.errors import DataError
 from levels.level1_classical import metrics, study
 from levels.level1_classical.classification.knn import knn_regressor
 from levels.level1_classical.classification.svc import svr
@@ -50,6 +51,26 @@ def test_in_turn_changes_nothing_and_no_grid_is_one_point(found):
     assert a.best == b.best and np.allclose(a.score, b.score, rtol=1e-5) and (a.chosen == b.chosen).all()
     assert c.best == {} and c.inner.shape == (4, 1) and np.allclose(c.state.coef, ols().fit(KEY, X, Y).coef, atol=1e-5)
     assert len(found[1]) == 4 and 'ols (3 of 3): neg_mse -' in found[1][-1]
+
+
+def test_a_study_that_was_killed_goes_on_with_the_same_bits(tmp_path, monkeypatch):
+    recipes = {'ridge': CHOSEN, 'ols': study.Recipe(ols, {})}
+    again = lambda keep, tell: study.run(strategies.jit(rules=spread.RULES), recipes, X, Y, [FOLDS, FOLDS],
+                                         metric='neg_mse', seed=3, keep=keep, tell=tell).found
+    whole, lines = again(tmp_path / 'whole', print), []
+    names = sorted(p.name for p in (tmp_path / 'whole').iterdir())
+    assert names == ['ols_3.npy', 'ols_4.npy', 'ridge_3.npy', 'ridge_4.npy']
+    (tmp_path / 'killed').mkdir()
+    for name in ('ridge_3.npy', 'ridge_4.npy', 'ols_3.npy'):        # killed before the last
+        (tmp_path / 'killed' / name).write_bytes((tmp_path / 'whole' / name).read_bytes())
+    compiled, real = [], study.compile
+    monkeypatch.setattr(study, 'compile', lambda _, recipe, *a: compiled.append(recipe) or real(_, recipe, *a))
+    resumed = again(tmp_path / 'killed', lines.append)
+    assert compiled == [recipes['ols']] and 'of 1 the scores are there' in lines[0]
+    jax.tree.map(np.testing.assert_array_equal, whole, resumed)
+    (tmp_path / 'killed' / 'ridge_3.npy').write_bytes(b'torn')
+    with pytest.raises(DataError, match=r'ridge_3.npy: not the scores of a study \(.*\); fix: remove it'):
+        again(tmp_path / 'killed', lines.append)
 
 
 def test_by_fold_and_differences_either_way_round():
