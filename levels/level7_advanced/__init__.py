@@ -9,8 +9,11 @@ _HERE = 'levels.level7_advanced'
 _GCN = 'Graph Convolutional Networks (GCN)'
 _LINKS = 'Link Prediction'
 _OGB = 'Hu et al. 2020, Open Graph Benchmark: datasets for machine learning on graphs'
+_OGB_ORACLE = 'OGB evaluator, its formulae in NumPy and SciPy (tests/parity/test_link_metrics.py); hand values'
+_VGAE = 'Kipf, Welling 2016, Variational graph auto-encoders'
+_VAE = 'Kingma, Welling 2014, Auto-encoding variational Bayes'
 
-DONE = (_GCN,)     # topics whose definition of done is met, tests and all
+DONE = (_GCN, _LINKS)     # topics whose definition of done is met, tests and all
 
 MEMBERS = (
     Member(
@@ -41,6 +44,69 @@ MEMBERS = (
         paper='Wu et al. 2019, Simplifying graph convolutional networks, equation 8',
     ),
     Member(
+        name='VariationalGCN',
+        kind='gnn layer',
+        import_path=f'{_HERE}.graphs.gcn.VariationalGCN',
+        level=7,
+        topic=_LINKS,
+        oracle='torch_geometric.nn.GCNConv, stacked, in torch_geometric.nn.VGAE',
+        paper=f'{_VGAE}, section 1',
+    ),
+    Member(
+        name='DotDecoder',
+        kind='op',
+        import_path=f'{_HERE}.graphs.link_prediction.DotDecoder',
+        level=7,
+        topic=_LINKS,
+        oracle='torch_geometric.nn.GAE, its InnerProductDecoder',
+        paper=f'{_VGAE}, equation 2',
+    ),
+    Member(
+        name='MLPDecoder',
+        kind='op',
+        import_path=f'{_HERE}.graphs.link_prediction.MLPDecoder',
+        level=7,
+        topic=_LINKS,
+        oracle='torch.nn.Sequential on the product of two nodes',
+        paper=f'{_OGB}, section 5',
+    ),
+    Member(
+        name='reparametrise',
+        kind='op',
+        import_path=f'{_HERE}.graphs.variational.reparametrise',
+        level=7,
+        topic=_LINKS,
+        oracle='torch_geometric.nn.VGAE.reparametrize',
+        paper=f'{_VAE}, section 2.4',
+    ),
+    Member(
+        name='kl_to_normal',
+        kind='op',
+        import_path=f'{_HERE}.graphs.variational.kl_to_normal',
+        level=7,
+        topic=_LINKS,
+        oracle='torch_geometric.nn.VGAE.kl_loss',
+        paper=f'{_VAE}, appendix B',
+    ),
+    Member(
+        name='draw_structured',
+        kind='op',
+        import_path=f'{_HERE}.graphs.negatives.draw_structured',
+        level=7,
+        topic=_LINKS,
+        oracle='torch_geometric.utils.structured_negative_sampling',
+        paper='Bordes et al. 2013, Translating embeddings for modeling multi-relational data, equation 2',
+    ),
+    Member(
+        name='draw_hard',
+        kind='op',
+        import_path=f'{_HERE}.graphs.negatives.draw_hard',
+        level=7,
+        topic=_LINKS,
+        oracle='search of all candidates (tests/parity/test_link_negatives.py)',
+        paper='Zhang et al. 2013, Optimizing top-N collaborative filtering via dynamic negative item sampling',
+    ),
+    Member(
         name='roc_auc',
         kind='op',
         import_path=f'{_HERE}.graphs.link_metrics.roc_auc',
@@ -64,7 +130,7 @@ MEMBERS = (
         import_path=f'{_HERE}.graphs.link_metrics.mrr',
         level=7,
         topic=_LINKS,
-        oracle='hand values',
+        oracle=_OGB_ORACLE,
         paper=_OGB,
     ),
     Member(
@@ -73,7 +139,7 @@ MEMBERS = (
         import_path=f'{_HERE}.graphs.link_metrics.hits_at',
         level=7,
         topic=_LINKS,
-        oracle='hand values',
+        oracle=_OGB_ORACLE,
         paper=_OGB,
     ),
     Member(

@@ -1,56 +1,24 @@
 """Trains a graph auto-encoder on a graph's links, a random split for each seed, and compares it with two heuristics."""
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Int
 
-from common import data, experiment, graph_data, optim, results
+from common import data, experiment, graph_data, results
 from common.errors import UsageError
 from common.runs import Run
-from common.task import Carry, Task
-from levels.level7_advanced.graphs.gcn import GCN
+from common.task import Carry
 from levels.level7_advanced.graphs.graph import Bag, from_edges
 from levels.level7_advanced.graphs.link_metrics import average_precision, hits_at, mrr, roc_auc
-from levels.level7_advanced.graphs.link_prediction import DotDecoder, MLPDecoder, decode, encode, link_task
+from levels.level7_advanced.graphs.link_prediction import decode, encode
 from levels.level7_advanced.graphs.links import LinkSplit, known_ids, split_links
 from projects.level7_link_prediction import config as config_lib
 from projects.level7_link_prediction import heuristics, pictures
-
-
-class OnSplit(NamedTuple):
-    """A learner, and the seed of the split it learns on: whoever scores it must hold out the same links."""
-    inner: optim.Fit
-    seed: Int[Array, '']
-
-
-def on_split(task: Task) -> Task:
-    """Task in, task out: the state remembers the seed of its batches' split."""
-    def init(key, batch):
-        return OnSplit(task.init(key, batch), batch['seed'])
-
-    def step(key, state, batch):
-        inner, metrics = task.step(key, state.inner, batch)
-        return state._replace(inner=inner), metrics
-
-    return Task(init, step)
-
-
-def build(c):
-    """(encoder, decoder, task) of a config."""
-    dtype = jnp.dtype(c.dtype)
-    encoder = GCN(c.features, dropout=c.dropout, dtype=dtype)
-    decoder = {'dot': DotDecoder(dtype=dtype), 'cosine': DotDecoder(cosine=True, dtype=dtype),
-               'mlp': MLPDecoder(c.decoder_hidden, dtype=dtype)}[c.decoder]
-    task = link_task(encoder, decoder, optax.adamw(c.rate, weight_decay=c.weight_decay),
-                     structured=c.negatives == 'structured', policy=optim.Policy(dtype))
-    return encoder, decoder, on_split(task)
+from projects.level7_link_prediction.model import build
 
 
 def splits(c, graph: graph_data.GraphData, seeds: int) -> list[LinkSplit]:
-    """One split for each seed of the run."""
+    """One split for each seed of the run.  Hard negatives depend on the model, so those to be scored are uniform."""
     return [split_links(graph.link, graph.nodes, val=c.val_share, test=c.test_share, disjoint=c.disjoint,
                         structured=c.negatives == 'structured', seed=c.seed + i) for i in range(seeds)]
 
@@ -95,7 +63,7 @@ def scorer(c, encoder, decoder, features: Bag, parts: list[LinkSplit]):
     """(carry -> test metrics, of one seed or [seeds]); (state of one seed, part) -> (nodes, logits of its pairs)."""
     def look(state, features, part):
         params = state.inner.params
-        z = encode(encoder, params, graph_of(features, part.message))
+        z = encode(encoder, params, graph_of(features, part.message), variational=c.model == 'vgae')
         return z, decode(decoder, params, z, part.positive), decode(decoder, params, z, part.negative)
 
     def one(state, features, stacked):

@@ -13,6 +13,7 @@ from common.runs import Run, read_metrics
 from levels.level7_advanced.graphs.links import Part
 
 WHAT = {'imports': 'imports between modules', 'cora': 'citations (Cora)'}
+MODELS = {'gae': 'GCN', 'vgae': 'variational GCN'}
 DECODERS = {'dot': 'dot product', 'cosine': 'cosine', 'mlp': 'MLP'}
 Scores = Float[np.ndarray, ' m']
 
@@ -21,7 +22,7 @@ def draw(run: Run, graph: GraphData, part: Part, z: Float[np.ndarray, 'nodes d']
          base: dict, guesses: dict[str, tuple[Scores, Scores]]) -> None:
     """Four files in the run's folder of plots; all but the curves are of the first seed's test part."""
     c = run.config
-    name = f'GCN with {DECODERS[c.decoder]} decoder'
+    name = f'{MODELS[c.model]} with {DECODERS[c.decoder]} decoder'
     title = f'{name}, {WHAT[c.data]}'
     pages = {
         'curves': plots.curves(read_metrics(run.dir), [('loss', 'cross-entropy (nats)'), ('auc', 'ROC AUC'),

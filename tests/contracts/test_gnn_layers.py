@@ -26,10 +26,16 @@ def stack(params, s, x):
     return s @ hidden @ params['conv_1']['kernel'] + params['conv_1']['bias']
 
 
+def heads(params, s, x):
+    hidden = np.tanh(s @ x @ params['shared']['conv_0']['kernel'] + params['shared']['conv_0']['bias'])
+    return s @ hidden @ params['heads']['kernel'] + params['heads']['bias']
+
+
 CASES = {
     'GCNConv': Case({'features': 4}, lambda p, s, x: s @ x @ p['kernel'] + p['bias']),
     'SGConv': Case({'features': 4, 'hops': 3}, lambda p, s, x: s @ s @ s @ x @ p['kernel'] + p['bias']),
     'GCN': Case({'features': (5, 3), 'activation': 'tanh'}, stack),
+    'VariationalGCN': Case({'features': (5, 3), 'activation': 'tanh'}, heads),
 }
 
 
@@ -154,6 +160,6 @@ def test_law(row, law):
 def test_every_pair_ran(request):
     """Must stand last.  Where a selection (-k) left some out, those that were selected must have run."""
     assert {row.name for row in members(kind='gnn layer')} == set(CASES)
-    assert len(PAIRS) == len(CASES) * len(LAWS) == 15
+    assert len(PAIRS) == len(CASES) * len(LAWS) == 20
     selected = [i for i in request.session.items if i.module is request.module and i.originalname == 'test_law']
     assert len(RAN) == len(selected)

@@ -1,10 +1,16 @@
-"""Link metrics: AUC and AP against scikit-learn, with ties and without; MRR and Hits@k against values by hand."""
+"""Link metrics: AUC and AP against scikit-learn, MRR and Hits@k against OGB's formulae and values by hand; with ties.
+
+`ogb` is no dependency, so its evaluator's formulae (ogb/linkproppred/evaluate.py) are written down here anew, in other
+ways than ours.  On ties it says: a positive that equals some of its negatives has the mean of the best and the worst
+rank it could have (MRR), and one that equals the k-th best negative is no hit; with fewer than k negatives all are.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from parity_ledger import compare
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from levels.level7_advanced.graphs.link_metrics import average_precision, hits_at, mrr, roc_auc
@@ -47,6 +53,36 @@ def test_many_scores_lose_no_digits_in_float32():
         peer = theirs(np.repeat([1, 0], 60_000), np.concatenate([yes, no]))
         compare(ours.__name__, f'sklearn.metrics.{theirs.__name__}', '60,000 and 60,000 scores, f32',
                 jax.jit(ours)(yes, no), peer, 1e-6)
+
+
+def ogb_mrr(yes, no):
+    """SciPy's average rank of each positive in the list of itself and its negatives, best first."""
+    return np.mean([1 / rankdata(-np.append(row, score), method='average')[-1] for score, row in zip(yes, no)])
+
+
+def ogb_hits(yes, no, k):
+    """By going down the sorted list of negatives to its k-th."""
+    if len(no) < k:
+        return 1.0
+    kth = sorted(no.tolist(), reverse=True)[k - 1]
+    return sum(score > kth for score in yes.tolist()) / len(yes)
+
+
+@pytest.mark.parametrize(('p', 'n'), [(1, 1), (7, 30), (300, 200)])
+@pytest.mark.parametrize('kind', ['plain', 'ties', 'all alike', 'perfect', 'reversed'])
+def test_equals_the_formulae_of_ogb(kind, p, n):
+    yes, no = scores(kind, p, p * n)
+    no = no.reshape(p, n)
+    assert kind != 'ties' or p == 1 or (yes[:, None] == no).any(1).mean() > 0.5, 'ties that are few show little'
+    peer = 'OGB evaluator, its formula in NumPy'
+    for bits, gate in ((32, 1e-6), (64, 1e-12)):
+        a, b = yes.astype(f'float{bits}'), no.astype(f'float{bits}')
+        with jax.enable_x64(bits == 64):
+            compare('mrr', peer, f'{kind}, {p} scores and {n} each, f{bits}', jax.jit(mrr)(a, b), ogb_mrr(a, b), gate)
+            for k in (1, 3, 20, 50):
+                found = jax.jit(hits_at, static_argnames='k')(a, b[0], k=k)
+                compare('hits_at', peer, f'k {k}, {kind}, {p} and {n} scores, f{bits}', found, ogb_hits(a, b[0], k),
+                        gate)
 
 
 def test_mrr_by_hand():

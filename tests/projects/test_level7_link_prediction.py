@@ -1,7 +1,9 @@
 """Link prediction as its users run it: what it leaves behind, kills, strategies, seeds, leaks, what it must reach."""
 import functools
+import re
 import shutil
 import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +56,34 @@ def test_killed_runs_end_with_the_bits_of_the_unbroken_one(smoke, tmp_path):
     assert processes.fingerprint(tmp_path) == processes.fingerprint(smoke)
 
 
+ON_TWO = {
+    'pmap of 2': ('--strategy=pmap', '--host_devices=2'),
+    'mesh of 2': ('--strategy=mesh', '--host_devices=2'),
+    'mesh of 2, variational, hard negatives': ('--strategy=mesh', '--host_devices=2', '--config.model=vgae',
+                                               '--config.negatives=hard'),
+    'pmap of 2, variational, structured negatives': ('--strategy=pmap', '--host_devices=2', '--config.model=vgae',
+                                                     '--config.negatives=structured'),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize('flags', ON_TWO.values(), ids=ON_TWO)
+def test_runs_on_two_devices_killed_twice_end_with_the_bits_of_the_unbroken_one(tmp_path, flags):
+    """Before the first checkpoint and after it; then the same command to the end."""
+    flags = (*SMOKE, *flags, '--config.steps=40')
+    finish(tmp_path / 'whole', *flags, timeout=600)
+    folder = tmp_path / 'killed'
+    for step in (5, 25):
+        process = processes.start(folder, *flags, module=MODULE)
+        processes.wait_for_step(folder, step, timeout=600)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL and not (folder / 'result.json').exists()
+    assert 'resumed at step' in finish(folder, *flags, timeout=600)
+    assert processes.fingerprint(folder) == processes.fingerprint(tmp_path / 'whole')
+
+
 @pytest.mark.parametrize('flags', [('--strategy=pmap', '--host_devices=2'), ('--strategy=mesh', '--host_devices=4')])
 def test_every_strategy_gives_the_same_numbers(smoke, tmp_path, flags):
     finish(tmp_path, *SMOKE, *flags)
@@ -81,7 +111,8 @@ def tiny():
                                 np.zeros(40, np.int32), 12, ('one',), (), '', None)
 
 
-@pytest.mark.parametrize('overrides', [{}, {'disjoint': 0.3}, {'negatives': 'structured', 'decoder': 'cosine'}])
+@pytest.mark.parametrize('overrides', [{}, {'disjoint': 0.3}, {'negatives': 'structured', 'decoder': 'cosine'},
+                                       {'negatives': 'hard', 'model': 'vgae'}])
 def test_training_sees_nothing_of_what_is_tested(overrides):
     """In the batches as the task gets them: messages, questions and the links that negatives avoid."""
     c, graph = config_lib.get_config('smoke'), tiny()
@@ -120,6 +151,41 @@ def test_scores_of_each_seed_are_of_its_own_split():
         assert abs(value - roc_auc_score(np.repeat([1, 0], [len(yes), len(no)]), np.concatenate([yes, no]))) < 1e-6
 
 
+def test_what_a_config_asks_for_is_built():
+    """A variational model on hard negatives: its steps differ from those of either alone, and it is scored at the
+    mean, without noise."""
+    graph, states = tiny(), {}
+    for model, negatives in (('gae', 'uniform'), ('vgae', 'uniform'), ('vgae', 'hard')):
+        c = config_lib.get_config('smoke')
+        c.update({'batch_size': 32, 'model': model, 'negatives': negatives, 'decoder': 'dot', 'tries': 8})
+        parts = experiment.splits(c, graph, 1)
+        encoder, decoder, task = experiment.build(c)
+        batch = jax.tree.map(jnp.asarray, experiment.source(c, experiment.resident(c, graph, parts), c.seed)(0))
+        state, metrics = jax.jit(task.step)(jax.random.key(1), task.init(jax.random.key(0), batch), batch)
+        states[model, negatives] = state
+        assert set(metrics) == {'loss', 'accuracy'} | ({'kl'} if model == 'vgae' else set())
+        if negatives == 'uniform':
+            z, yes, _ = experiment.scorer(c, encoder, decoder, experiment.bag(graph), parts)[1](
+                state, experiment.bag(graph), parts[0].test)
+            g = experiment.graph_of(experiment.bag(graph), parts[0].test.message)
+            nodes = encoder.apply({'params': state.inner.params['encoder']}, g).nodes
+            assert z.shape == (40, 8) and nodes.shape == (40, 16 if model == 'vgae' else 8)
+            assert np.allclose(z, nodes[:, :8], atol=1e-6)
+            u, v = parts[0].test.positive.T
+            scale, shift = (state.inner.params['decoder'][k] for k in ('scale', 'shift'))
+            assert np.allclose(yes, scale * (z[u] * z[v]).sum(1) + shift, atol=1e-5)
+    kernels = [np.asarray(states['vgae', n].inner.params['encoder']['heads']['kernel']) for n in ('uniform', 'hard')]
+    assert not np.array_equal(*kernels), 'other negatives, other gradients'
+
+
+def test_a_variational_model_needs_two_widths():
+    c = config_lib.get_config('vgae')
+    config_lib.check(c)
+    c.features = (8,)
+    with pytest.raises(ValueError, match='features=.*expected two widths or more for model=vgae'):
+        config_lib.check(c)
+
+
 def test_heuristics_by_hand():
     """0 and 1 share the nodes 2 (three links) and 3 (two links); 4 hangs on 2."""
     links = np.array([(0, 2), (1, 2), (0, 3), (1, 3), (2, 4)])
@@ -147,18 +213,30 @@ def test_expected_values_are_for_whole_recipes_only():
     assert config_lib.expected(changed) == {}
 
 
+def test_the_readme_states_what_the_recipes_reach():
+    """Each figure of its table stands above what is expected of a run, and not by much."""
+    table = re.findall(r'^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$',
+                       (Path(config_lib.__file__).parent / 'README.md').read_text(encoding='utf-8'), re.M)
+    assert {name for name, *_ in table} >= {'vgae', 'cora_dot', 'cora_vgae', 'cora_hard'}
+    for name, *cells in table:
+        for metric, cell in zip(('auc', 'ap', 'mrr', 'hits_50'), cells, strict=True):
+            least = config_lib.EXPECTED[name].get(metric, (float(cell),))[0]
+            assert least <= float(cell) <= least + (0.16 if metric == 'mrr' else 0.04), (name, metric)
+
+
 def assert_expected(folder, seeds):
     r = result(folder)
-    assert r['passed'] and set(r['expected']) == {'auc', 'ap'}
+    assert r['passed'] and set(r['expected']) >= {'auc', 'ap'}
     for name, (value, _) in r['expected'].items():
         assert len(r['metrics'][name]['values']) == seeds
         assert r['metrics'][name]['mean'] >= value
-        assert r['metrics'][name]['mean'] > max(v for k, v in r['baseline'].items() if k.endswith(f', {name}'))
+        if name in ('auc', 'ap'):
+            assert r['metrics'][name]['mean'] > max(v for k, v in r['baseline'].items() if k.endswith(f', {name}'))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize('size', ['full', 'dot'])
+@pytest.mark.parametrize('size', ['full', 'dot', 'vgae'])
 def test_recipes_on_the_import_graph(tmp_path, size):
     finish(tmp_path, f'--config={size}', '--seeds=5', timeout=1400)
     assert_expected(tmp_path, 5)
@@ -166,7 +244,7 @@ def test_recipes_on_the_import_graph(tmp_path, size):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize('size', ['cora', 'cora_mlp'])
+@pytest.mark.parametrize('size', ['cora', 'cora_mlp', 'cora_dot', 'cora_vgae', 'cora_hard'])
 def test_recipes_on_cora(tmp_path, shared_file, size):
     shutil.copy(shared_file('cora.npz'), tmp_path)
     finish(tmp_path / 'run', f'--config={size}', '--seeds=5', f'--data_dir={tmp_path}', timeout=1400)

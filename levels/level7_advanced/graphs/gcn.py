@@ -1,7 +1,9 @@
-"""Graph convolutions: GCNConv, the stack GCN, and SGConv, its linear relative.  Each is graph -> graph.
+"""Graph convolutions: GCNConv, the stack GCN, VariationalGCN, a stack with two heads, and SGConv, GCNConv's linear
+relative.  Each is graph -> graph.
 
 Paper: Kipf, Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks, equations 2, 8 and 9;
-    Wu et al. 2019, Simplifying Graph Convolutional Networks, equation 8.
+    Kipf, Welling 2016, Variational Graph Auto-Encoders, section 1; Wu et al. 2019, Simplifying Graph Convolutional
+    Networks, equation 8.
 
 The normalised adjacency matrix S is never built: S H is one gather and one segment sum over the edges.  Features go
 through the kernel first, so that what travels over the edges is narrow; sparse ones (`graph.Bag`) stay sparse.
@@ -11,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -158,3 +161,49 @@ class GCN(nn.Module):
             nodes = layer(ready._replace(nodes=nodes)).nodes
             nodes = f(nodes) if i + 1 < len(self.features) else nodes
         return graph._replace(nodes=nodes)
+
+
+class VariationalGCN(nn.Module):
+    """The encoder of a variational graph auto-encoder: for each node the mean and the log standard deviation of a
+    normal distribution, by two graph convolutions on top of a stack that both share.
+
+    Formula: H = drop(f(GCN(X))) of all widths but the last; [mean, log std] = S H [W_m, W_s] + [b_m, b_s], side by
+        side, so that one product and one sum over the edges serve both (`variational.posterior` takes them apart).
+    Paper: Kipf, Welling 2016, Variational Graph Auto-Encoders, section 1 (there one shared layer, no bias).
+    Shapes: graph with nodes [n, f] (or a `Bag`) and edges None or [e] -> the graph with nodes [n, 2 features[-1]].
+    Errors: ValueError for fewer than two widths, and those of `GCN`.
+    Example:
+        import numpy as np
+        from levels.level7_advanced.graphs.graph import from_edges
+        g = from_edges(np.array([[0, 1], [1, 0]]), jnp.eye(3))
+        params = VariationalGCN((16, 2)).init(jax.random.key(0), g)
+        VariationalGCN((16, 2)).apply(params, g).nodes.shape        # (3, 4): two means, two log deviations
+    """
+
+    features: Sequence[int]
+    activation: str | Callable[[Array], Array] = 'relu'
+    dropout: float = 0.0
+    norm: str = 'sym'
+    self_loops: bool = True
+    use_bias: bool = True
+    kernel_init: Init = nn.initializers.xavier_uniform()
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, graph: Graph, *, train: bool = False) -> Graph:
+        if len(self.features) < 2:
+            raise ValueError(f'features: expected two widths or more, found {self.features}')
+        *shared, width = self.features
+
+        def head_init(key, shape, dtype):       # each head as if it stood alone: its fan out is its own width
+            return jnp.concatenate([self.kernel_init(k, (shape[0], width), dtype) for k in jax.random.split(key)], 1)
+
+        options = {'norm': 'done', 'use_bias': self.use_bias, 'dtype': self.dtype, 'param_dtype': self.param_dtype}
+        ready = _ready(graph, self.norm, self.self_loops)
+        hidden = GCN(shared, activation=self.activation, dropout=self.dropout, kernel_init=self.kernel_init,
+                     name='shared', **options)(ready, train=train).nodes
+        hidden = activation_fn(self.activation)(hidden)
+        hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
+        heads = GCNConv(2 * width, kernel_init=head_init, name='heads', **options)
+        return graph._replace(nodes=heads(ready._replace(nodes=hidden)).nodes)

@@ -1,8 +1,9 @@
 """Link prediction: an encoder of nodes, a decoder of pairs, and the loss of the graph auto-encoder as a Task.
 
-Paper: Kipf, Welling 2016, Variational Graph Auto-Encoders, section 1 (the non-probabilistic model, GAE).
+Paper: Kipf, Welling 2016, Variational Graph Auto-Encoders, section 1 (VGAE, and the non-probabilistic model, GAE).
 
-    task = link_task(GCN((64, 32)), DotDecoder(), optax.adam(1e-2))
+    task = link_task(GCN((64, 32)), DotDecoder(), optax.adam(1e-2))                                 # GAE
+    task = link_task(VariationalGCN((64, 32)), DotDecoder(), optax.adam(1e-2), kl_weight=1.0)       # VGAE
     batch = {'graph': messages, 'positive': pairs, 'known': known_ids(training links, n_nodes)}
 
 The rows of a batch are links; every replica encodes the whole graph and scores its own rows.  How splits and negatives
@@ -21,8 +22,12 @@ from common import metrics as M
 from common.optim import gradient_task
 from common.task import Task
 from levels.level2_neural.mlp import MLP
-from levels.level7_advanced.graphs.graph import Graph, n_nodes
+from levels.level7_advanced.graphs.graph import Graph
 from levels.level7_advanced.graphs.links import draw_negatives
+from levels.level7_advanced.graphs.negatives import draw_hard
+from levels.level7_advanced.graphs.variational import kl_to_normal, posterior, reparametrise
+
+SAMPLE = 3      # the stream of the step's key that moves the nodes of a variational encoder
 
 
 class DotDecoder(nn.Module):
@@ -35,7 +40,9 @@ class DotDecoder(nn.Module):
     Errors: ValueError for pairs of another shape.
     Example:
         z, pairs = jnp.eye(3), jnp.array([[0, 1], [2, 2]])
-        DotDecoder().apply(DotDecoder().init(jax.random.key(0), z, pairs), z, pairs)        # [0, 1]
+        params = DotDecoder().init(jax.random.key(0), z, pairs)
+        logits = DotDecoder().apply(params, z, pairs)
+        assert logits.tolist() == [0, 1]
     """
 
     cosine: bool = False
@@ -66,7 +73,8 @@ class MLPDecoder(nn.Module):
     Example:
         z, pairs = jnp.ones((3, 4)), jnp.array([[0, 1], [2, 2]])
         model = MLPDecoder((8,))
-        model.apply(model.init(jax.random.key(0), z, pairs), z, pairs).shape                # (2,)
+        params = model.init(jax.random.key(0), z, pairs)
+        assert model.apply(params, z, pairs).shape == (2,)
     """
 
     hidden: Sequence[int] = (32,)
@@ -88,9 +96,12 @@ def _ends(z: Float[Array, 'nodes d'], pairs: Int[Array, 'm 2']) -> tuple[Float[A
     return z[pairs[:, 0]], z[pairs[:, 1]]
 
 
-def encode(encoder: nn.Module, params: dict, graph: Graph, **kwargs) -> Float[Array, 'nodes d']:
-    """Where the encoder puts each node; kwargs go to `apply`."""
-    return encoder.apply({'params': params['encoder']}, graph, **kwargs).nodes
+def encode(encoder: nn.Module, params: dict, graph: Graph, *, variational: bool = False,
+           **kwargs) -> Float[Array, 'nodes d']:
+    """Where the encoder puts each node; of a variational one the mean, which is what one evaluates with.  kwargs go to
+    `apply`."""
+    nodes = encoder.apply({'params': params['encoder']}, graph, **kwargs).nodes
+    return posterior(nodes)[0] if variational else nodes
 
 
 def decode(decoder: nn.Module, params: dict, z: Float[Array, 'nodes d'], pairs: Int[Array, 'm 2'],
@@ -100,36 +111,69 @@ def decode(decoder: nn.Module, params: dict, z: Float[Array, 'nodes d'], pairs: 
     return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
-def link_task(encoder: nn.Module, decoder: nn.Module, tx: optax.GradientTransformation, *, structured: bool = False,
-              **kwargs) -> Task:
-    """The graph auto-encoder: binary cross-entropy of the batch's links and of as many fresh pairs that are none.
+NEGATIVES = ('uniform', 'structured', 'hard')
 
-    Formula: mean over links and negatives of  log(1 + exp(-logit)),  log(1 + exp(logit)).
+
+def link_task(encoder: nn.Module, decoder: nn.Module, tx: optax.GradientTransformation, *, negatives: str = 'uniform',
+              tries: int = 16, kl_weight: float | None = None, **kwargs) -> Task:
+    """The graph auto-encoder: binary cross-entropy of the batch's links and of as many fresh pairs that are none; and
+    the variational one.
+
+    Formula: mean over links and negatives of  log(1 + exp(-logit)),  log(1 + exp(logit)); with a kl_weight the nodes
+        are samples of what the encoder says, and + kl_weight / n_nodes * `kl_to_normal` is added.  A weight of 1 is
+        that of Kipf and Welling's program, whose cross-entropy is this mean; torch_geometric's `recon_loss` is twice
+        the mean, so recon_loss + kl_loss / n_nodes is twice this loss with 0.5.
+    negatives: 'uniform' any two nodes, 'structured' one end of each link with another node, 'hard' of `tries` such
+        pairs the one that scores highest now (`negatives.draw_hard`); fresh ones in each step, by the step's key
+    encoder: graph -> graph; with a kl_weight one like `VariationalGCN`.  It is evaluated at the mean.
     batch: 'graph', a Graph of the messages; 'positive' int [rows, 2]; 'known' ids of the links that no negative may be
     (`known_ids` of the training links); optional 'negative' [rows, 2] to be used in place of fresh ones, and 'mask'
     [rows].  State: `optim.Fit` with params {'encoder', 'decoder'}.  Metrics: loss, accuracy (share of the pairs on
-    the right side of 0).  kwargs go to `gradient_task`.
+    the right side of 0), with a kl_weight kl.  kwargs go to `gradient_task`.
     """
+    if negatives not in NEGATIVES:
+        raise ValueError(f'negatives: expected one of {", ".join(NEGATIVES)}, found {negatives!r}')
+    variational = kl_weight is not None
+
     def init_params(key, batch):
         first, second = jax.random.split(key)
         params = {'encoder': encoder.init(first, batch['graph'])['params']}
-        z = encode(encoder, params, batch['graph'])
+        z = encode(encoder, params, batch['graph'], variational=variational)
         return {**params, 'decoder': decoder.init(second, z, batch['positive'][:1])['params']}, {}
 
+    def place(params, graph, key, noise, train):
+        """Where the nodes are in this step, and how far their distributions are from the prior."""
+        if not variational:
+            return encode(encoder, params, graph, train=train, rngs={'dropout': noise}), 0.0
+        mean, log_std = posterior(encode(encoder, params, graph, train=train, rngs={'dropout': noise}))
+        # one sample for the whole graph: the key is the step's, the same on every replica
+        z = reparametrise(jax.random.fold_in(key, SAMPLE), mean, log_std) if train else mean
+        return z, kl_to_normal(mean, log_std)
+
+    def draw(key, params, z, batch):
+        if batch.get('negative') is not None:
+            return batch['negative'], jnp.ones(batch['positive'].shape[0], bool)
+        args = batch['positive'], batch['known'], z.shape[0]
+        if negatives != 'hard':
+            return draw_negatives(key, *args, structured=negatives == 'structured', tries=tries)
+        fixed, at = jax.lax.stop_gradient((params, z))
+        return draw_hard(key, lambda pairs: decode(decoder, fixed, at, pairs), *args, tries=tries)
+
     def loss_fn(params, extra, batch, key, train):
-        graph, positive = batch['graph'], batch['positive']
-        draw, noise, other = jax.random.split(key, 3)
-        found = jnp.ones(positive.shape[0], bool)
-        negative = batch.get('negative')
-        if negative is None:
-            negative, found = draw_negatives(draw, positive, batch['known'], n_nodes(graph), structured=structured)
-        z = encode(encoder, params, graph, train=train, rngs={'dropout': noise})
+        positive = batch['positive']
+        draws, noise, other = jax.random.split(key, 3)
+        z, kl = place(params, batch['graph'], key, noise, train)
+        negative, found = draw(draws, params, z, batch)
         pairs = jnp.concatenate([positive, negative.astype(positive.dtype)])
         logits = decode(decoder, params, z, pairs, train=train, rngs={'dropout': other})
         label = jnp.repeat(jnp.array([1.0, 0.0]), positive.shape[0])
         mask = batch.get('mask', jnp.ones(positive.shape[0]))
         mask = jnp.concatenate([mask, mask * found])
         loss = M.mean(optax.sigmoid_binary_cross_entropy(logits, label.astype(logits.dtype)), mask)
-        return loss, (extra, {'loss': loss, 'accuracy': M.mean((logits > 0) == (label > 0), mask)})
+        metrics = {'accuracy': M.mean((logits > 0) == (label > 0), mask)}
+        if variational:     # as much for each row, so that the parts of a batch on many devices add up to one term
+            loss = loss._replace(total=loss.total + kl_weight / z.shape[0] * kl * loss.weight)
+            metrics['kl'] = M.Mean(kl * loss.weight, loss.weight)
+        return loss, (extra, {'loss': loss, **metrics})
 
     return gradient_task(init_params, loss_fn, tx, **kwargs)

@@ -141,23 +141,49 @@ def structured_negatives(positive: Pairs, links: Pairs, n_nodes: int, *, seed: i
     return out
 
 
+def candidates(key: Array, positive: Int[Array, 'rows 2'], known: Int[Array, ' links'], n_nodes: int, *,
+               keep: str = 'none', loops: bool = False,
+               tries: int = 16) -> tuple[Int[Array, 'rows tries 2'], Bool[Array, 'rows tries']]:
+    """`tries` random pairs for each row of a batch, inside a jitted step; and which of them are no known link.
+
+    known: `known_ids` of the links that training may know
+    keep: 'none' draws any two nodes; 'source' keeps the row's first node and draws the second; 'either' keeps the
+        row's first or second node, each as likely, at the pair's first place
+    loops: whether a pair of a node with itself counts as free
+    Rows have their own draws, so that any number of devices draws the same.  Raises ValueError for another `keep`.
+    """
+    if keep not in ('none', 'either', 'source'):
+        raise ValueError(f"keep: expected 'none', 'either' or 'source', found {keep!r}")
+    pairs = parallel.rows(lambda n: jax.random.randint(key, (n, tries, 2), 0, n_nodes), positive.shape[0])
+    if keep == 'either':
+        side = parallel.rows(lambda n: jax.random.bits(jax.random.fold_in(key, 1), (n, tries)), positive.shape[0]) % 2
+        kept = jnp.where(side == 0, positive[:, :1], positive[:, 1:])
+        pairs = jnp.stack([kept.astype(pairs.dtype), pairs[..., 1]], axis=-1)
+    elif keep == 'source':
+        kept = jnp.broadcast_to(positive[:, :1], pairs.shape[:2])
+        pairs = jnp.stack([kept.astype(pairs.dtype), pairs[..., 1]], axis=-1)
+    ids = jnp.min(pairs, -1) * n_nodes + jnp.max(pairs, -1)
+    at = jnp.minimum(jnp.searchsorted(known, ids), max(len(known) - 1, 0))
+    free = jnp.ones(ids.shape, bool) if loops else pairs[..., 0] != pairs[..., 1]
+    free &= (known[at] != ids) if len(known) else True
+    return pairs, free
+
+
 def draw_negatives(key: Array, positive: Int[Array, 'rows 2'], known: Int[Array, ' links'], n_nodes: int, *,
                    structured: bool = False, tries: int = 16) -> tuple[Int[Array, 'rows 2'], Bool[Array, ' rows']]:
     """One pair that is no known link for each row of a batch, inside a jitted step; and whether one was found.
 
     known: `known_ids` of the links that training may know.  Each row takes the first of `tries` candidates that is no
     link and no loop; in a graph where a share p of all pairs are links, a row goes without with probability p^tries.
-    structured: keep the row's first or second node, as `structured_negatives`.
-    Rows have their own draws, so that any number of devices draws the same.
+    structured: keep the row's first or second node, as `structured_negatives`; more of that kind, and harder ones, in
+    `negatives`.
     """
-    bits = parallel.rows(lambda n: jax.random.randint(key, (n, tries, 2), 0, n_nodes), positive.shape[0])
-    if structured:
-        side = parallel.rows(lambda n: jax.random.bits(jax.random.fold_in(key, 1), (n, tries)), positive.shape[0]) % 2
-        kept = jnp.where(side == 0, positive[:, :1], positive[:, 1:])
-        bits = jnp.stack([kept.astype(bits.dtype), bits[..., 1]], axis=-1)
-    ids = jnp.min(bits, -1) * n_nodes + jnp.max(bits, -1)
-    at = jnp.minimum(jnp.searchsorted(known, ids), max(len(known) - 1, 0))
-    free = bits[..., 0] != bits[..., 1]
-    free &= (known[at] != ids) if len(known) else True
+    pairs, free = candidates(key, positive, known, n_nodes, keep='either' if structured else 'none', tries=tries)
+    return first_free(pairs, free)
+
+
+def first_free(pairs: Int[Array, 'rows tries 2'],
+               free: Bool[Array, 'rows tries']) -> tuple[Int[Array, 'rows 2'], Bool[Array, ' rows']]:
+    """Each row's first candidate that is free, and whether it has one."""
     first = jnp.argmax(free, axis=1)
-    return jnp.take_along_axis(bits, first[:, None, None], axis=1)[:, 0], free.any(axis=1)
+    return jnp.take_along_axis(pairs, first[:, None, None], axis=1)[:, 0], free.any(axis=1)
