@@ -1,7 +1,8 @@
 """Level 5, Transformers and attention: scaled dot-product and multi-head attention, layer norm, GPT.
 
-`MEMBERS` is this level's part of `levels.catalogue`. Importing the package imports no component. Decoding
-(`decode.generate`), weights (`gpt_weights`) and tokenisers (`tokenizers`) are of no kind and have no row.
+`MEMBERS` is this level's part of `levels.catalogue`. Importing the package imports no component. Decoding in whole
+(`decode.generate`), fine-tuning by adapters in whole (`lora.lora_task`), weights (`gpt_weights`) and tokenisers
+(`tokenizers`) are of no kind and have no row.
 """
 
 from levels import Member
@@ -9,7 +10,7 @@ from levels import Member
 _HERE = 'levels.level5_transformers'
 _ATTENTION = 'Vaswani et al. 2017, Attention is all you need'
 
-DONE = ('Layer Normalization',)     # topics whose definition of done is met, tests and all
+DONE = ('Layer Normalization', 'GPT Family')     # topics whose definition of done is met, tests and all
 
 MEMBERS = (
     Member(
@@ -63,7 +64,43 @@ MEMBERS = (
         import_path=f'{_HERE}.decode.filter_logits',
         level=5,
         topic='GPT Family',
-        oracle='transformers.TopKLogitsWarper, TopPLogitsWarper',
+        oracle='transformers.TopKLogitsWarper, TopPLogitsWarper, MinPLogitsWarper',
         paper='Holtzman et al. 2020, The curious case of neural text degeneration',
+    ),
+    Member(
+        name='repetition_penalty',
+        kind='op',
+        import_path=f'{_HERE}.decode.repetition_penalty',
+        level=5,
+        topic='GPT Family',
+        oracle='transformers.RepetitionPenaltyLogitsProcessor',
+        paper='Keskar et al. 2019, CTRL: a conditional transformer language model for controllable generation',
+    ),
+    Member(
+        name='beam_search',
+        kind='op',
+        import_path=f'{_HERE}.beam_search.beam_search',
+        level=5,
+        topic='GPT Family',
+        oracle='transformers.GPT2LMHeadModel',
+        paper='Sutskever, Vinyals, Le 2014, Sequence to sequence learning with neural networks',
+    ),
+    Member(
+        name='lora_init',
+        kind='op',
+        import_path=f'{_HERE}.lora.lora_init',
+        level=5,
+        topic='GPT Family',
+        oracle='its definition: shapes, spread, and that nothing is added',
+        paper='Hu et al. 2021, LoRA: low-rank adaptation of large language models',
+    ),
+    Member(
+        name='lora_merge',
+        kind='op',
+        import_path=f'{_HERE}.lora.lora_merge',
+        level=5,
+        topic='GPT Family',
+        oracle='torch, x W + s (x A) B by hooks in transformers.GPT2LMHeadModel',
+        paper='Hu et al. 2021, LoRA: low-rank adaptation of large language models',
     ),
 )

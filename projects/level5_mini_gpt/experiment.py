@@ -1,5 +1,6 @@
 """Trains the language model, compares it with counting, and writes what it says."""
 import json
+import time
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from levels.level5_transformers import tokenizers
 from levels.level5_transformers.decode import generate
 from levels.level5_transformers.gpt import GPT
 from projects.level5_mini_gpt import config as config_lib
+from projects.level5_mini_gpt import utilisation
 from projects.level5_mini_gpt.model import build, final_params, tiled
 from projects.level5_mini_gpt.ngram import bits_per_token
 
@@ -52,7 +54,7 @@ def sampler(run: Run, model: GPT, tokenizer):
         params = trees.to_host(final_params(c, carry.state))
         if carry.key.ndim:
             params = jax.tree.map(lambda x: x[0], params)
-        tokens = generate(model, params, start, new=c.sample_tokens, key=jax.random.key(c.seed), cache=False,
+        tokens = generate(model, params, start, new=c.sample_tokens, key=jax.random.key(c.seed), cache='slide',
                           temperature=c.temperature, top_k=c.top_k, top_p=c.top_p)
         if run.writes:
             parts = [tokenizer.decode(row).strip('\n') for row in np.asarray(tokens)]
@@ -65,9 +67,10 @@ def main(run: Run) -> None:
     book = load(c, run.args.data_dir or None)
     model, task = build(c, book.tokenizer)
     source = lambda seed: data.windows(book.train, c.context + 1, c.batch_size, seed=seed)
-    hooks = [loop.Hook(c.sample_every, sampler(run, model, book.tokenizer))]
-    if not c.sample_every or jax.process_count() > 1:       # of several processes none may have all of the parameters
-        hooks = []
+    meter = utilisation.Meter(c.dtype)
+    hooks = [loop.Hook(c.log_every, meter)]
+    if c.sample_every and jax.process_count() == 1:     # of several processes none may have all of the parameters
+        hooks.append(loop.Hook(c.sample_every, sampler(run, model, book.tokenizer)))
     trained = experiment.train(run, task, source, evaluate=tiled(book.test, c.context), eval_batch=64, hooks=hooks,
                                units={'tokens': c.context})
     if run.writes:
@@ -77,4 +80,9 @@ def main(run: Run) -> None:
                                                       ('bits_per_char', 'bits per character')],
                               f'GPT on {c.data}', {'bits_per_char': lines})
         plots.save(figure, run.plots / 'curves.png')
-    results.finish(run, trained, data=book.about, expected=config_lib.expected(c), baseline=book.base)
+    used = utilisation.of(run, trained, meter, book.tokenizer.size) if run.writes else {}
+    results.finish(run, trained, data=book.about, expected=config_lib.expected(c), baseline=book.base,
+                   cpu_seconds=time.process_time(), **used)     # of this process, compiling and samples included
+    if run.writes:
+        print(f'MFU: {100 * used["mfu"]:.1f} % ({used["tokens_per_s"]:,.0f} tokens/s, {used["flops_per_token"]:,.0f} '
+              f'FLOPs a token, {used["peak_flops_per_s"] / 1e9:.0f} GFLOPS in a product of matrices)')

@@ -1,4 +1,6 @@
 """The model, its task and its optimiser, from a config."""
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,14 +22,12 @@ def tiled(tokens: np.ndarray, length: int) -> dict[str, np.ndarray]:
     return {'tokens': tokens[np.arange(n)[:, None] * length + np.arange(length + 1)]}
 
 
-def language_model(model: GPT, lengths: np.ndarray, tx: optax.GradientTransformation, policy: optim.Policy) -> Task:
-    """Cross-entropy of each token given those before it. batch: tokens [batch, time + 1], optional 'mask' [batch].
+def language_loss(model: GPT, lengths: np.ndarray) -> Callable:
+    """Cross-entropy of each token given those before it, as `optim.gradient_task` and `lora.lora_task` take it.
 
-    Metrics: loss (nats per token), bits_per_char (bits per character; a token has lengths[token] of them).
+    batch: tokens [batch, time + 1], optional 'mask' [batch]. Metrics: loss (nats per token), bits_per_char (bits per
+    character; a token has lengths[token] of them).
     """
-    def init(key, batch):
-        return model.init(key, jnp.asarray(batch['tokens'], jnp.int32)[:1, :-1])['params'], {}
-
     def loss_fn(params, extra, batch, key, train):
         tokens = batch['tokens'].astype(jnp.int32)
         logits = model.apply({'params': params}, tokens[:, :-1], train=train, rngs={'dropout': key} if train else None)
@@ -36,8 +36,14 @@ def language_model(model: GPT, lengths: np.ndarray, tx: optax.GradientTransforma
         loss = M.mean(nats, batch.get('mask'))
         chars = M.mean(jnp.asarray(lengths, jnp.float32)[tokens[:, 1:]], batch.get('mask')).total
         return loss, (extra, {'loss': loss, 'bits_per_char': M.Mean(loss.total / np.log(2), chars)})
+    return loss_fn
 
-    return optim.gradient_task(init, loss_fn, tx, policy=policy)
+
+def language_model(model: GPT, lengths: np.ndarray, tx: optax.GradientTransformation, policy: optim.Policy) -> Task:
+    """The task of `language_loss`."""
+    def init(key, batch):
+        return model.init(key, jnp.asarray(batch['tokens'], jnp.int32)[:1, :-1])['params'], {}
+    return optim.gradient_task(init, language_loss(model, lengths), tx, policy=policy)
 
 
 def optimizer(c) -> optax.GradientTransformation:

@@ -2,17 +2,20 @@
 import functools
 import json
 import math
+import types
 
 import jax
 import numpy as np
 import optax
 import pytest
 
-from common import data, optim
+from common import data, optim, results, trees
 from common.runs import read_metrics
+from common.task import start
 from levels.level5_transformers import tokenizers
 from levels.level5_transformers.gpt import GPT
 from projects.level5_mini_gpt import config as config_lib
+from projects.level5_mini_gpt import experiment, recipes, utilisation
 from projects.level5_mini_gpt import model as model_lib
 from projects.level5_mini_gpt.ngram import bits_per_token
 from tests.faults import processes
@@ -44,6 +47,10 @@ def test_what_a_run_leaves(smoke):
     rows = [json.loads(line) for line in (smoke / 'timing.jsonl').read_text().splitlines()]
     assert len(rows) == 4
     assert all(abs(x['tokens_per_s'] - 16 * x['rows_per_s']) < 1e-6 * x['tokens_per_s'] for x in rows)
+    assert 0 < r['mfu'] < 1 and r['cpu_seconds'] > 0
+    assert abs(r['mfu'] - r['tokens_per_s'] * r['flops_per_token'] / r['peak_flops_per_s']) < 1e-9
+    speed = 20 * 8 * 16 / r['seconds']['train']         # what the loop's own clock says
+    assert abs(r['tokens_per_s'] / speed - 1) < 0.02
     tokenizer = tokenizers.from_json(json.loads((smoke / 'tokenizer.json').read_text()))
     texts = (smoke / 'samples/step_000020.txt').read_text(encoding='utf-8')
     assert tokenizer.size == 68 and texts.count('-' * 40) == 3 and set(texts) <= set(tokenizer.vocabulary)
@@ -143,6 +150,67 @@ def test_chance_is_the_loss_of_a_model_that_knows_nothing():
     m = task.evaluate(jax.random.key(0), state, batch)
     assert abs(m['loss'].value - math.log(8)) < 1e-6 and m['loss'].weight == 4
     assert m['bits_per_char'].weight == 2 + 3 + 4 + 2 and abs(m['bits_per_char'].total - 4 * 3) < 1e-5
+
+
+def test_flops_of_a_token_are_those_of_the_matrices():
+    """Two per weight forward and four back, the head included, and the products of attention, counted one by one."""
+    c = config_lib.get_config('smoke')
+    model, _ = model_lib.build(c, tokenizers.Characters('abcdefg'))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 1), np.int32))['params']
+    weights = sum(p.size for path, p in trees.named_leaves(shapes).items() if len(p.shape) == 2 and 'wpe' not in path)
+    attention = 3 * c.layers * c.heads * 2 * (2 * c.context * (c.width // c.heads))     # q k' and w v, back twice
+    assert utilisation.flops_per_token(c, 7) == 6 * weights + attention
+
+
+def test_samples_are_those_without_a_cache(tmp_path, monkeypatch):
+    """Cached while the context has room, and longer than it: the text that a window at each step gives."""
+    c = config_lib.get_config('smoke')
+    tokenizer = tokenizers.Characters('\nabcdefghijk')
+    model, task = model_lib.build(c, tokenizer)
+    carry = start(task, jax.random.key(c.seed), {'tokens': np.zeros((1, c.context + 1), np.int32)})
+    carry = carry._replace(state=carry.state._replace(params=jax.tree.map(
+        lambda p: 20 * p if p.ndim > 1 else p, carry.state.params)))     # so that tokens matter
+    run = types.SimpleNamespace(config=c, writes=True, samples=tmp_path)
+    assert c.sample_tokens > c.context
+    generate, modes = experiment.generate, []
+
+    def windowed(*args, cache, **kwargs):
+        modes.append(cache)
+        return generate(*args, cache=False, **kwargs)
+    experiment.sampler(run, model, tokenizer)(1, carry)
+    monkeypatch.setattr(experiment, 'generate', windowed)
+    experiment.sampler(run, model, tokenizer)(2, carry)
+    texts = [(tmp_path / f'step_{i:06d}.txt').read_text() for i in (1, 2)]
+    assert texts[0] == texts[1] and modes == ['slide'] and len(set(texts[0])) > 6
+
+
+def test_the_table_of_recipes_is_what_runs_left():
+    rows = json.loads(recipes.FILE.read_text(encoding='utf-8'))
+    assert {'shakespeare', 'better'} <= {r['variant'] for r in rows}
+    readme = recipes.FILE.with_name('README.md').read_text(encoding='utf-8')
+    assert recipes.table(rows) in readme
+    for r in rows:
+        c = config_lib.get_config(r['variant'])
+        assert r['overrides'] == {k: v for k, v in c.to_dict().items() if v != config_lib.FIELDS[k].default}
+        assert r['tokens'] == c.steps * c.batch_size * c.context and r['commit']['commit']
+        ((name, (value, _)),) = config_lib.expected(c).items()
+        values = r['metrics'][name]['values']
+        assert len(values) == len(r['seeds']) and max(values) <= value
+        assert r['metrics'][name] == results.interval(values)
+    shakespeare = next(r for r in rows if r['variant'] == 'shakespeare')
+    assert len(shakespeare['seeds']) >= 3, 'the loss at a fixed budget of tokens over three seeds'
+
+
+def test_a_row_is_read_from_a_run_of_a_variant_alone(smoke, tmp_path):
+    row = recipes.row(smoke)
+    assert row['variant'] == 'smoke' and row['tokens'] == 20 * 8 * 16 and row['metrics'] == result(smoke)['metrics']
+    for name in ('result.json', 'env.json', 'config.json'):
+        (tmp_path / name).write_bytes((smoke / name).read_bytes())
+    config = json.loads((tmp_path / 'config.json').read_text())
+    config['config']['rate'] = 1e-3
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(ValueError, match='expected a run of one of full, shakespeare, better, smoke, unchanged'):
+        recipes.row(tmp_path)
 
 
 def test_expected_values_are_for_the_whole_recipe_only():
