@@ -25,6 +25,11 @@ VARIANTS = {
               'checkpoint_every': 10, 'folds': 2, 'width': 8, 'depth': 2},
 }
 HARMLESS = ()
+# Of the census two seeds gave 0.253 and 0.254, 0.581 and 0.585, -0.128 and -0.140: the network loses where it must.
+EXPECTED = {
+    'full': {'gain_houses': (0.20, '>='), 'gain_curved': (0.24, '>='), 'gain_line': (-0.10, '<=')},
+    'california': {'gain_houses': (0.23, '>='), 'gain_curved': (0.55, '>='), 'gain_line': (-0.08, '<=')},
+}
 
 
 def get_config(size: str = 'full'):
@@ -32,11 +37,12 @@ def get_config(size: str = 'full'):
 
 
 def expected(config) -> dict[str, tuple[float, str]]:
-    """What every correct run of the full recipe reaches; `gain` is the share of the line's RMSE that goes away.
+    """What every correct run of a whole recipe reaches; `gain` is the share of the line's RMSE that goes away.
 
     Where the truth is a straight line the network must lose: a gain there would be a leak.
     """
-    full = get_config()
-    if any(config[k] != full[k] for k in full if k != 'seed'):
-        return {}
-    return {'gain_houses': (0.20, '>='), 'gain_curved': (0.24, '>='), 'gain_line': (-0.10, '<=')}
+    for size, values in EXPECTED.items():
+        whole = get_config(size)
+        if all(config[k] == whole[k] for k in whole if k != 'seed'):
+            return dict(values)
+    return {}

@@ -22,9 +22,10 @@ def compared(c, rmse: dict[str, np.ndarray], found: dict[str, dict]) -> Figure:
             spread = at + 0.18 * np.linspace(-1, 1, len(values))
             ax.plot(spread, values, 'o', ms=4, alpha=0.5, mew=0, color=COLORS[kind])
             ax.plot(at, values.mean(), '_', ms=34, mew=2.5, color=COLORS[kind])
+        ax.axhline(rmse['mean'][..., i].mean(), color='0.4', ls='--', lw=1.2, label='the mean, of every row')
         if name in NOISE:
             ax.axhline(NOISE[name], color='0.4', ls=':', lw=1.2, label='noise: the least there is')
-            ax.legend(fontsize=7, loc='upper right')
+        ax.legend(fontsize=7, loc='center', bbox_to_anchor=(0.5, 0.1))
         ax.set_xticks([0, 1], ['network', 'line'])
         ax.set(xlim=(-0.6, 1.6), ylim=(0, 1.12 * max(v[..., i].max() for v in rmse.values())), title=TITLES[name],
                ylabel='RMSE of a test fold' if i == 0 else None)
@@ -60,6 +61,7 @@ def predicted(tables: Tables, folds: Folds, said: dict[str, np.ndarray]) -> Figu
             ax.scatter(truth, guess, s=9 if len(truth) < 2000 else 1, alpha=0.45, lw=0, color=COLORS[kind])
             ends = [truth.min(), truth.max()]
             ax.plot(ends, ends, color='0.3', lw=0.8)
+            label_worst(ax, truth, guess)
             r2 = 1 - ((guess - truth) ** 2).mean() / truth.var()
             ax.set_title(f'{TITLES[name]}: {"network" if kind == "network" else "line"}, R2 {r2:.3f}', fontsize=9)
             ax.grid(alpha=0.25)
@@ -67,8 +69,19 @@ def predicted(tables: Tables, folds: Folds, said: dict[str, np.ndarray]) -> Figu
         ax.set(xlabel='truth')
     for ax in axes[:, 0]:
         ax.set(ylabel='prediction')
-    figure.suptitle('Predictions of rows that were not seen, first seed', fontsize=11)
+    figure.suptitle('Predictions of rows that were not seen, first seed (circles: the three worst, by their row)',
+                    fontsize=11)
     return figure
+
+
+def label_worst(ax, truth: np.ndarray, guess: np.ndarray) -> None:
+    """Names the three rows that are furthest from the truth by their numbers in the table, and circles them."""
+    worst = np.argsort(-np.abs(guess - truth), kind='stable')[:3]
+    ax.plot(truth[worst], guess[worst], 'o', ms=7, mfc='none', mec='0.2', mew=0.8)
+    for up, i in zip((0, 8, -8), worst):        # points: two of them may be close
+        left = truth[i] > np.mean(ax.get_xlim())
+        ax.annotate(str(i), (truth[i], guess[i]), (-6 if left else 6, up), textcoords='offset points', fontsize=7,
+                    ha='right' if left else 'left', va='center')
 
 
 SHOWN = {'hprice2': 'lowstat', 'california_housing': 'median_income'}

@@ -54,13 +54,15 @@ def main(run: Run) -> None:
     trained = experiment.train(run, models.build(c), source, evaluate=scorer(c, tables, folds), vmap_helps=True)
 
     said = {'network': np.stack([np.asarray(models.guesses(c, folds)(carry.state)) for carry in trained.carries]),
-            'linear': models.linear(folds)}
+            'linear': models.linear(folds), 'mean': models.constant(folds)}
     rmse = {kind: np.stack([models.errors(tables.y, guess, folds.test[:, i]) for i, guess in enumerate(said[kind])])
             for kind in said}
     found = compare(rmse['network'], rmse['linear'], c.folds)
     for i, name in enumerate(NAMES):
         trained.metrics[f'gain_{name}'] = list(1 - rmse['network'][..., i].mean(1) / rmse['linear'][..., i].mean(1))
-    base = {f'linear: RMSE of {name}': found[name]['rmse_linear'] for name in NAMES}
+    for i, name in enumerate(NAMES):
+        found[name]['rmse_mean'] = rmse['mean'][..., i].mean()
+    base = {f'{kind}: RMSE of {name}': found[name][f'rmse_{kind}'] for kind in ('linear', 'mean') for name in NAMES}
     if run.writes:
         figures = {'compared': draw.compared(c, rmse, found), 'predicted': draw.predicted(tables, folds, said),
                    'shapes': draw.shapes(c, tables, folds, trained.carries[0].state),
@@ -69,6 +71,7 @@ def main(run: Run) -> None:
             plots.save(figure, run.plots / f'{name}.png')
         for name, d in found.items():
             print(f'{tables_lib.TITLES[name]}: RMSE {d["rmse_network"]:.3f} by the network, {d["rmse_linear"]:.3f} by '
-                  f'the line, difference [{d["low"]:.3f}, {d["high"]:.3f}]: {d["winner"]}')
+                  f'the line, {d["rmse_mean"]:.3f} by the mean, difference [{d["low"]:.3f}, {d["high"]:.3f}]: '
+                  f'{d["winner"]}')
     results.finish(run, trained, data=dataset.describe(), expected=config_lib.expected(c), baseline=base,
                    comparison=found)

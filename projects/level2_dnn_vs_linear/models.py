@@ -82,6 +82,11 @@ def linear(folds: Folds) -> Float[np.ndarray, 'seeds rows folds tables']:
                           folds.std.astype(np.float32)))
 
 
+def constant(folds: Folds) -> Float[np.ndarray, 'seeds rows folds tables']:
+    """What one says who looks at no column: the mean of the training rows of each seed, fold and table."""
+    return np.broadcast_to(folds.mean[:, None], (len(folds.mean), len(folds.y), *folds.mean.shape[1:]))
+
+
 def errors(y: Float[np.ndarray, 'rows tables'], guess: Float[np.ndarray, 'rows folds tables'],
            test) -> Float[np.ndarray, 'folds tables']:
     """RMSE of each fold's test rows."""

@@ -32,3 +32,6 @@ class Case(NamedTuple):
     allow_nan: bool = False                         # missing values are welcome
     weights: bool = True                            # False: rows have no weights, and giving some is refused
     loose: tuple[str, ...] = ()                     # leaves of the state that rounding may move
+    rounds: dict[str, tuple[int, ...]] = MappingProxyType({})         # its number of rounds, where nothing converges
+    direct: str = ''                                # why it has no iterations: one of steps, rounds, direct is given
+    discrete: str = ''                              # why it has no `continuous`

@@ -13,6 +13,7 @@ POOR = X[:3]        # X has no clusters, so that from here the search takes a wh
 CASES = {
     'kmeans': Case({'n_clusters': 3, 'init': POOR}, {'tol': (0.0, 1e-2)}, X, None, inertia, 'max_iter'),
     'minibatch_kmeans': Case({'n_clusters': 3, 'init': START, 'batch_size': 8, 'max_iter': 5},
-                             {'tol': (0.0, 1e-2)}, BLOBS, None, random_rows=True,
+                             {'tol': (0.0, 1e-2)}, BLOBS, None, inertia, random_rows=True,
+                             rounds={'max_iter': (1, 2, 4, 32)},
                              summary=lambda model, states: states.centers.mean(0)),
 }

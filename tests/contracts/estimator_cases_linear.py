@@ -17,7 +17,7 @@ def penalised(l1, l2):
 # Columns much alike, the best one second: the first sweeps give its share to the others and are slow to take it back.
 ALIKE = X @ np.float32([[0.9, 0.9, 0.9], [0.1, -0.4, -0.4], [0.2, 0.2, 0.7]])
 CASES = {
-    'ols': Case({}, {'rcond': (1e-6, 0.95)}),
+    'ols': Case({}, {'rcond': (1e-6, 0.95)}, direct='one singular value decomposition'),
     'ridge': Case({}, {'alpha': (0.1, 10.0)}, steps='max_iter', solver={'solver': 'cg', 'tol': 1e-5},
                   objective=lambda s, x, y: squares(s, x, y) + (s.coef**2).sum()),
     'lasso': Case({'alpha': 0.1}, {'alpha': (0.05, 0.5)}, objective=penalised(0.1, 0.0), steps='max_iter',

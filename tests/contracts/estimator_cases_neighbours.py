@@ -6,6 +6,8 @@ from estimator_case import LABELS, Case, D, X, Y
 from levels.level1_classical.classification.smo import Kernel
 
 NEW = np.linspace(-1, 1, 7 * D, dtype=np.float32).reshape(7, D)      # rows that are none of X
+KEPT = 'fit keeps the rows as they are'
+COUNTED = 'a number of neighbours, and names of weights and metrics'
 
 
 def squared_hinge(state, x, y):
@@ -24,8 +26,9 @@ def on_new_rows(model, state):
 
 
 CASES = {
-    'knn_classifier': Case({'weights': 'distance'}, {}, X, LABELS, summary=lambda model, s: model.proba(s, NEW)),
-    'knn_regressor': Case({}, {}, summary=lambda model, s: model.predict(s, NEW)),
+    'knn_classifier': Case({'weights': 'distance'}, {}, X, LABELS, direct=KEPT, discrete=COUNTED,
+                           summary=lambda model, s: model.proba(s, NEW)),
+    'knn_regressor': Case({}, {}, direct=KEPT, discrete=COUNTED, summary=lambda model, s: model.predict(s, NEW)),
     'linear_svc': Case({}, {'C': (0.1, 10.0), 'intercept_scaling': (1.0, 3.0)}, X, LABELS, squared_hinge, 'max_iter'),
     'svc': Case({'tol': 1e-5}, {'C': (0.1, 10.0), 'gamma': (0.1, 2.0)}, X, LABELS, lambda s, x, y: dual(s, 2 * y - 1),
                 'max_iter', summary=on_new_rows),

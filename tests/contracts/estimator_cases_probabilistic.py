@@ -19,6 +19,7 @@ def log_loss(state, x, y):
 
 mean_coef = lambda model, states: states.coef.mean(0)
 DESCENT = {'batch_size': None, 'schedule': 'constant', 'rate': 0.5, 'tol': 1e-5, 'patience': 1}
+SUMS = 'sums over the rows of each class'
 # Long columns that are much alike: a step of L-BFGS is soon not enough.
 CASES = {
     'logistic': Case({}, {'C': (0.1, 10.0)}, y=LABELS, objective=logistic_loss, steps='max_iter',
@@ -29,8 +30,8 @@ CASES = {
     'sgd_classifier': Case({'loss': 'log', 'alpha': 0.1, 'max_iter': 60, 'patience': 60}, {'alpha': (0.05, 0.5)},
                            y=LABELS, objective=log_loss, steps='max_iter', solver=DESCENT | {'alpha': 0.1, 'rate': 1.0},
                            random_rows=True, summary=mean_coef),
-    'gaussian_nb': Case({}, {'var_smoothing': (1e-9, 0.5)}, y=LABELS),
-    'multinomial_nb': Case({}, {'alpha': (0.1, 10.0)}, X**2, LABELS),
-    'bernoulli_nb': Case({}, {'alpha': (0.1, 10.0), 'binarize': (0.0, 0.5)}, y=LABELS),
-    'complement_nb': Case({}, {'alpha': (0.1, 10.0)}, X**2, LABELS),
+    'gaussian_nb': Case({}, {'var_smoothing': (1e-9, 0.5)}, y=LABELS, direct=SUMS),
+    'multinomial_nb': Case({}, {'alpha': (0.1, 10.0)}, X**2, LABELS, direct=SUMS),
+    'bernoulli_nb': Case({}, {'alpha': (0.1, 10.0), 'binarize': (0.0, 0.5)}, y=LABELS, direct=SUMS),
+    'complement_nb': Case({}, {'alpha': (0.1, 10.0)}, X**2, LABELS, direct=SUMS),
 }

@@ -25,10 +25,13 @@ from common import errors, launch
 from levels.catalogue import KINDS, members
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted(p for p in (ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')) if p.exists())
-IDS = [p.name for p in PAGES]
+READMES = sorted((ROOT / 'projects').glob('*/README.md'))
+PAGES = sorted([ROOT / 'README.md', *(ROOT / 'docs').glob('*.md'), *READMES])
+NAME = lambda page: f'{page.parent.name}/README.md' if page in READMES else page.name
+IDS = [NAME(p) for p in PAGES]
 FENCE = re.compile(r'^(?P<ticks>```+)(?P<info>[^\n]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$', re.S | re.M)
 HIDDEN = re.compile(r'^<!-- run:\n(.*?)^-->', re.S | re.M)
+FILES = ('py', 'json', 'jsonl', 'npz', 'png')      # `signals.png` is a file, not a name of common/signals.py
 COMING: set[str] = set()              # what pages say is planned
 EXIT_CODES_ELSEWHERE = {0, 1, 7}        # done; a bug; common.processes.LOST, which no exception carries
 
@@ -98,12 +101,20 @@ def written(page: Path, folder: Path) -> list[str]:
     return sorted({'.'.join(Path(p).parts[:2]) for p in files(page) if p.startswith('projects/')})
 
 
+def test_every_project_s_readme_is_a_page_with_commands():
+    projects = {p.parent.name for p in (ROOT / 'projects').glob('*/main.py')}
+    assert {p.parent.name for p in READMES} == projects and len(projects) >= 15
+    for page in READMES:
+        own = [words for words in commands(page) if words[:3] == ['python', '-m', f'projects.{page.parent.name}.main']]
+        assert own, f'{NAME(page)}: no command runs it'
+
+
 def test_there_are_pages_with_python():
     assert len(PAGES) >= 8 and sum(b.info == 'python' for p in PAGES for b in blocks(p)) >= 20
 
 
 @pytest.mark.parametrize('page', [p for p in PAGES if any(b.info.startswith('python') for b in blocks(p))],
-                         ids=lambda p: p.name)
+                         ids=NAME)
 def test_python_runs(page, tmp_path):
     shown = [b for b in blocks(page) if b.info in ('python', 'python no-run')]
     assert len(shown) == sum(b.info.startswith('python') for b in blocks(page)), 'an info string is not known'
@@ -123,7 +134,7 @@ def test_python_runs(page, tmp_path):
         pytest.fail(f'{page.name}, line {where}, in the block:\n\n{block.body}\n{done.stderr[-3000:]}', pytrace=False)
 
 
-@pytest.mark.parametrize('page', [p for p in PAGES if files(p)], ids=lambda p: p.name)
+@pytest.mark.parametrize('page', [p for p in PAGES if files(p)], ids=NAME)
 def test_projects_of_the_page_run(page, tmp_path):
     """Each command of the page that names one of its own files or projects, in their order."""
     packages, ran = written(page, tmp_path), 0
@@ -163,11 +174,11 @@ def test_commands_parse(page, tmp_path, monkeypatch):
                 assert done.returncode == 0, f'{shlex.join(words)}: {done.stderr[-500:]}'
             continue
         assert importlib.util.find_spec(module), f'{module}: no such module'
-        if module.startswith('projects.'):
+        if module.startswith('projects.') and module.endswith('.main'):
             workdir = [] if any(a.startswith('--workdir') for a in argv) else ['--workdir=x']
             if '--help' not in argv:
                 launch.parse(package, [*argv, *workdir])        # UsageError names what is wrong
-        elif module.startswith('tools.'):
+        elif module.startswith(('tools.', 'projects.')):        # a command beside a project's own: `enjoy`
             source = Path(importlib.util.find_spec(module).origin).read_text()
             for flag in (a.partition('=')[0].lstrip('-') for a in argv if a.startswith('--')):
                 assert re.search(rf"""['"](--)?{flag}['"]""", source), f'{module}: no flag --{flag}'
@@ -199,7 +210,7 @@ def test_paths_and_names_exist(page):
         if found := re.fullmatch(r'((?:common|levels|tools)(?:\.\w+)+)(\(.*\))?', span):
             assert found[1] in COMING or exists(found[1]), f'`{span}`: no such module or name'
         found = re.fullmatch(r'(\w+)\.(\w+)(\(.*\))?', span)          # `loop.fit(...)`: a module of common
-        if found and (ROOT / f'common/{found[1]}.py').exists() and found[2] not in ('py', 'json', 'jsonl'):
+        if found and (ROOT / f'common/{found[1]}.py').exists() and found[2] not in FILES:
             assert exists(f'common.{found[1]}.{found[2]}'), f'`{span}`: no such name'
 
 

@@ -106,7 +106,7 @@ def test_softmax_along_an_axis(fn, peer, axis):
             (y * torch.tensor(w)).sum().backward()
             got = jax.jit(lambda x, w=w: (fn(x, axis=axis), jax.grad(lambda x: jnp.sum(w * fn(x, axis=axis)))(x)))(x)
             compare(fn.__name__, 'torch', f'values, f{bits}, axis {axis}', got[0], y.detach().numpy(), gate)
-            compare(fn.__name__, 'torch', f'slopes, f{bits}, axis {axis}', got[1], at.grad.numpy(), 10 * gate)
+            compare(fn.__name__, 'torch', f'slopes, f{bits}, axis {axis}', got[1], at.grad.numpy(), gate)
     far = jnp.array([[1e4, -1e4, 0.0], [1e4, 1e4, 1e4]])
     grad = jax.grad(lambda x: jnp.sum(fn(x, axis=axis) ** 2))(far)
     assert jnp.isfinite(fn(far, axis=axis)).all() and jnp.isfinite(grad).all()

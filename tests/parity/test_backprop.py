@@ -4,6 +4,7 @@ import contextlib
 import inspect
 from unittest import mock
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,7 +117,8 @@ def test_every_head_and_a_chain_of_every_layer(head):
                         jax.value_and_grad(total, (0, 1))(params, x))
 
             seen, (value, (grads, dx)) = run(params, x, y)
-            compare('backprop.chain', 'jax.grad', f'loss, f{bits}, {head}', seen.loss.sum(), value, 10 * gate)
+            compare('backprop.chain', 'jax.grad', f'loss, f{bits}, {head}', seen.loss.sum(), value, gate / 10,
+                    relative=True)
             # a bias in front of a batch norm changes nothing: its slope is rounding, and is looked at by itself
             assert np.abs(seen.grads['0 dense'].pop('bias')).max() < (1e-4 if bits == 32 else 1e-12)
             grads['0 dense'].pop('bias')
@@ -147,7 +149,7 @@ def test_every_value_and_every_slope_can_be_looked_at():
 
 
 def test_a_chain_equals_torch():
-    """Three layers with batch norm and layer norm, in training: loss, every gradient, running mean."""
+    """Three layers with batch norm and layer norm, in training: loss, every gradient, running mean and variance."""
     with jax.enable_x64(True):
         net = B.chain(B.dense(6), N.batch_norm(), B.activation('relu'), B.dense(4), N.layer_norm(),
                       B.activation('mish'), B.dense(3), head=B.softmax_cross_entropy_head())
@@ -172,6 +174,16 @@ def test_a_chain_equals_torch():
         compare('backprop.chain', 'torch.nn.Sequential', 'gradients, f64', ours, theirs, 1e-10, relative=True)
         compare('backprop.batch_norm', 'torch.nn.BatchNorm1d', 'running mean, f64', seen.stats['1 batch_norm']['mean'],
                 peer[1].running_mean.numpy(), 1e-12)
+        # torch takes n / (n - 1) of the batch's variance into the running one, Linen and we 1
+        fresh = seen.stats['1 batch_norm']['var'] - 0.9
+        compare('backprop.batch_norm', 'torch.nn.BatchNorm1d', 'running variance with n / (n - 1), f64',
+                0.9 + fresh * 9 / 8, peer[1].running_var.numpy(), 1e-12)
+        assert jnp.abs(fresh).min() > 1e-3, 'the first variance, 1, has moved'
+        linen = nn.BatchNorm(use_running_average=False, momentum=0.9, param_dtype=jnp.float64)
+        given = {'params': params['1 batch_norm'], 'batch_stats': stats['1 batch_norm']}
+        _, after = linen.apply(given, seen.values['0 dense'], mutable='batch_stats')
+        compare('backprop.batch_norm', 'flax.linen.BatchNorm', 'running mean and variance, f64',
+                seen.stats['1 batch_norm'], after['batch_stats'], 1e-12)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,8 @@
-"""`common.layers.batch_norm` with torch's running variance: against torch.nn.BatchNorm*, on any number of devices."""
+"""`common.layers.batch_norm` with torch's running variance: against torch.nn.BatchNorm*, on any number of devices.
+
+Float32 to 1e-6: over 200 draws of each of five shapes, of up to 400 values a channel, the largest difference of
+normalised numbers (up to 4.6) was 9.5e-7, two units in their last place.
+"""
 
 import functools
 
@@ -37,7 +41,7 @@ def test_running_statistics_are_torch_s(name, momentum):
         got, new = ours(variables, x)
         variables, plain = {**variables, **new}, {**plain, **theirs(plain, x)[1]}
         compare('batch_norm', f'torch.nn.{name}', f'outputs with torch_var, momentum {momentum}', first(got), expected,
-                2e-6)
+                1e-6)
     stats = {'mean': net.running_mean.numpy(), 'var': net.running_var.numpy()}
     compare('batch_norm', f'torch.nn.{name}', f'running statistics after 5 steps, torch_var, momentum {momentum}',
             variables['batch_stats'], stats, 1e-6)
@@ -45,7 +49,7 @@ def test_running_statistics_are_torch_s(name, momentum):
     got = layer(train=False).apply(variables, x)
     expected = net.eval()(torch.tensor(first(x).copy())).detach().numpy()
     compare('batch_norm', f'torch.nn.{name}', f'evaluation with torch_var, momentum {momentum}', first(got), expected,
-            2e-6)
+            1e-6)
 
 
 def test_the_module_is_torch_s_too():
@@ -55,7 +59,7 @@ def test_the_module_is_torch_s_too():
     variables = model.init(KEY, x)
     got, new = model.apply(variables, x, train=True, mutable='batch_stats')
     expected = net(torch.tensor(np.moveaxis(x, -1, 1).copy())).detach().numpy()
-    compare('BatchNorm', 'torch.nn.BatchNorm2d', 'training outputs', np.moveaxis(got, -1, 1), expected, 2e-6)
+    compare('BatchNorm', 'torch.nn.BatchNorm2d', 'training outputs', np.moveaxis(got, -1, 1), expected, 1e-6)
     compare('BatchNorm', 'torch.nn.BatchNorm2d', 'running variance', new['batch_stats']['norm']['var'],
             net.running_var.numpy(), 1e-6)
     for fields in ({'momentum': 1.5}, {'epsilon': -1.0}):

@@ -5,6 +5,7 @@ import signal
 import jax
 import numpy as np
 import pytest
+from sklearn.dummy import DummyRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
@@ -13,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from common import datasets
 from common.runs import read_metrics
 from projects.level2_dnn_vs_linear import config as config_lib
-from projects.level2_dnn_vs_linear import experiment, models, tables
+from projects.level2_dnn_vs_linear import draw, experiment, models, tables
 from projects.level2_dnn_vs_linear.tables import NAMES
 from tests.faults import processes
 from tests.faults.processes import result
@@ -42,6 +43,8 @@ def test_the_run_folder(smoke):
         assert len(rmse['values']) == 2 and abs(rmse['mean'] - d['rmse_network']) < 1e-4 * rmse['mean']
         assert abs(d['rmse_network'] - d['rmse_linear'] - d['mean']) < 1e-6 and d['low'] < d['mean'] < d['high']
         assert d['mean'] > 0, 'after 20 steps a network knows little'
+        assert r['baseline'][f'linear: RMSE of {name}'] == d['rmse_linear'] < 0.9 * d['rmse_mean']
+        assert r['baseline'][f'mean: RMSE of {name}'] == d['rmse_mean']
     assert [row['step'] for row in read_metrics(smoke) if row['split'] == 'test'] == [10, 20]
     assert 'is finished' in finish(smoke, '--config=smoke', '--seeds=2')
 
@@ -88,6 +91,36 @@ def test_least_squares_is_scikit_learn_s(small):
     rmse = models.errors(made.y, ours[0], folds.test[:, 0])
     rows = folds.test[:, 0, 1]
     assert abs(rmse[1, 2] - np.sqrt(np.mean((ours[0, rows, 1, 2] - made.y[rows, 2]) ** 2))) < 1e-6
+
+
+def test_the_constant_is_the_mean_of_the_training_rows(small):
+    c, made, folds = small
+    guess = models.constant(folds)
+    assert guess.shape == models.linear(folds).shape
+    for seed in range(2):
+        for fold in range(c.folds):
+            rows = folds.test[:, seed, fold]
+            peer = DummyRegressor().fit(made.x[~rows, 0], made.y[~rows]).predict(made.x[:, 0])
+            assert np.abs(guess[seed, :, fold] - peer).max() < 1e-9
+            there = models.errors(made.y, guess[seed], folds.test[:, seed])[fold]
+            assert np.allclose(there, np.sqrt(((made.y[rows] - made.y[~rows].mean(0)) ** 2).mean(0)), rtol=1e-12)
+
+
+def test_the_worst_rows_are_named_in_the_scatter(small):
+    """Row numbers and circles at the three largest residuals of rows that were not seen, in every panel."""
+    _, made, folds = small
+    said = {'linear': models.linear(folds), 'network': models.constant(folds)}
+    axes = draw.predicted(made, folds, said).axes
+    own = folds.test[:, 0].argmax(1)
+    assert len(axes) == 2 * len(NAMES)
+    for row, kind in enumerate(('network', 'linear')):
+        for i in range(len(NAMES)):
+            ax, guess = axes[row * len(NAMES) + i], said[kind][0, np.arange(len(own)), own, i]
+            worst = np.argsort(-abs(guess - made.y[:, i]), kind='stable')[:3]      # prices are cut: some are tied
+            assert [int(t.get_text()) for t in ax.texts] == list(worst)
+            assert np.allclose([t.xy for t in ax.texts], np.c_[made.y[worst, i], guess[worst]])
+            circles = next(line for line in ax.lines if line.get_marker() == 'o')
+            assert np.allclose(circles.get_xydata(), np.c_[made.y[worst, i], guess[worst]])
 
 
 def test_nothing_of_a_test_fold_reaches_what_is_fitted(small):
@@ -150,10 +183,12 @@ def test_wrong_commands(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_the_recipe_reaches_what_is_expected(tmp_path):
-    finish(tmp_path, '--seeds=5', timeout=1400)
+@pytest.mark.parametrize(('size', 'seeds'), [('full', 5), ('california', 2)])
+def test_the_recipe_reaches_what_is_expected(tmp_path, shared_file, size, seeds):
+    where = (f'--data_dir={shared_file("california_housing.csv").parent}',) if size == 'california' else ()
+    finish(tmp_path, f'--config={size}', f'--seeds={seeds}', *where, timeout=1400)
     r = result(tmp_path)
-    assert r['passed'] and r['expected']
+    assert r['passed'] and r['expected'] == {k: list(v) for k, v in config_lib.EXPECTED[size].items()}
     for name, (value, op) in r['expected'].items():
         values = r['metrics'][name]['values']
         assert (min(values) >= value) if op == '>=' else (max(values) <= value), name
@@ -161,4 +196,10 @@ def test_the_recipe_reaches_what_is_expected(tmp_path):
 
 
 def test_expected_values_are_for_whole_recipes_only():
-    assert config_lib.expected(config_lib.get_config()) and not config_lib.expected(config_lib.get_config('smoke'))
+    for size, values in config_lib.EXPECTED.items():
+        c = config_lib.get_config(size)
+        c.seed = 7
+        assert config_lib.expected(c) == values and values['gain_line'][0] < 0
+        c.width += 1
+        assert config_lib.expected(c) == {}
+    assert not config_lib.expected(config_lib.get_config('smoke'))
