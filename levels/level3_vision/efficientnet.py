@@ -13,11 +13,16 @@ Paper: Tan, Le 2019, EfficientNet: rethinking model scaling for convolutional ne
 | b6      | 1.8 | 2.6 | 528   | 0.5     | 43,040,704 |
 | b7      | 2.0 | 3.1 | 600   | 0.5     | 66,347,960 |
 
-Weights come in two conventions, equal in their parameters and not in what they compute:
+Weights come in three conventions, equal in their parameters and not in what they compute:
 
-| `convention` | padding, stride 2   | epsilon               | momentum, ours        | who has it                    |
-| torch        | the same all around | 1e-5, from b5 on 1e-3 | 0.9, from b5 on 0.99  | torchvision, timm             |
-| tf           | SAME: right, bottom | 1e-3                  | 0.99                  | TensorFlow, Keras, timm `tf_` |
+| `convention` | padding, stride 2   | epsilon               | momentum, ours       | whose weights                   |
+| torch        | the same all around | 1e-5, from b5 on 1e-3 | 0.9, from b5 on 0.99 | torchvision                     |
+| timm         | the same all around | 1e-5                  | 0.9                  | timm `efficientnet_`            |
+| tf           | SAME: right, bottom | 1e-3                  | 0.99                 | TensorFlow, Keras, Hugging Face |
+| tf           | SAME: right, bottom | 1e-3                  | 0.9 in the library   | timm `tf_efficientnet_`         |
+
+'torch' and 'timm' are one up to b4. The momentum, the share of the old running statistics (torch's 0.1 is 0.9 here),
+matters to further training alone; `norm_momentum` sets it.
 
 Example:
     from levels.level3_vision.efficientnet import EfficientNet
@@ -42,7 +47,7 @@ STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3)
           (3, 1, 6, 320, 1))
 VARIANTS = {'b0': (1.0, 1.0, 0.2), 'b1': (1.0, 1.1, 0.2), 'b2': (1.1, 1.2, 0.3), 'b3': (1.2, 1.4, 0.3),
             'b4': (1.4, 1.8, 0.4), 'b5': (1.6, 2.2, 0.4), 'b6': (1.8, 2.6, 0.5), 'b7': (2.0, 3.1, 0.5)}
-LARGE = ('b5', 'b6', 'b7')      # torchvision took these from TensorFlow, with its batch norm and not its padding
+LARGE = ('b5', 'b6', 'b7')      # torchvision alone has TensorFlow's batch norm, and not its padding, in these
 
 
 class EfficientNet(nn.Module):
@@ -53,9 +58,9 @@ class EfficientNet(nn.Module):
     Shapes: x [batch, h, w, c] -> logits [batch, n_classes]; the sides are divided by 32. 5,288,548 parameters for b0.
     Parameters: `stem_conv`, `stage<s>_<b>/{expand, depthwise, squeeze, project}`, `last_conv`, convolutions each with a
         norm; `head`.
-    Options: `convention` 'torch' or 'tf' (the module's second table), of which `padding`, `norm_epsilon` and
-        `norm_momentum` replace a part; `stages` replaces the table; `dropout` None is the variant's; `drop_path` is
-        the rate of the last block, falling linearly to 0 at the first.
+    Options: `convention` 'torch', 'timm' or 'tf' (the module's second table: torchvision's b5 to b7 and timm's differ
+        in epsilon), of which `padding`, `norm_epsilon` and `norm_momentum` replace a part; `stages` replaces the table;
+        `dropout` None is the variant's; `drop_path` is the rate of the last block, falling linearly to 0 at the first.
     Errors: ValueError for an unknown variant, convention or padding, a rank other than 4.
     Sown: `Stage1` and on, the output of each stage, and `Last`.
     Example:
@@ -84,7 +89,7 @@ class EfficientNet(nn.Module):
         """How the layers are made, by the convention and what replaces parts of it."""
         given = lambda value, usual: usual if value is None else value
         google = self.convention == 'tf'
-        large = google or self.variant in LARGE
+        large = google or (self.convention == 'torch' and self.variant in LARGE)
         padding, epsilon = 'SAME' if google else 'torch', 1e-3 if large else 1e-5
         return Kit(given(self.padding, padding), given(self.norm_momentum, 0.99 if large else 0.9),
                    given(self.norm_epsilon, epsilon), self.frozen_norms, self.dtype, self.param_dtype)
@@ -92,7 +97,7 @@ class EfficientNet(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, '...'], *, train: bool = False) -> Float[Array, 'batch {self.n_classes}']:
         one_of('variant', self.variant, VARIANTS)
-        one_of('convention', self.convention, ('torch', 'tf'))
+        one_of('convention', self.convention, ('torch', 'timm', 'tf'))
         check_images(x, 1)
         width, depth, dropout = VARIANTS[self.variant]
         kit, f, scaled = self.kit(), self.activation, lambda channels: make_divisible(channels * width)

@@ -43,10 +43,16 @@ def check(config) -> None:
 
 
 def expected(config) -> dict[str, tuple[float, str]]:
-    """Test values that every correct run of a whole recipe reaches; none for shorter or changed ones."""
+    """Test values that every correct run of a whole recipe reaches; none for shorter or changed ones.
+
+    Sensitivity and specificity are both bounded: a threshold that calls everybody sick passes one, never both. Seen in
+    three seeds: of the synthetic pictures 0.86 to 0.90 specific, of PneumoniaMNIST 0.55 to 0.60, though the threshold
+    was 0.9 specific on the validation rows (see README.md).
+    """
     reached = {'full': {'accuracy': (0.78, '>='), 'auroc': (0.80, '>='), 'sensitivity': (0.60, '>='),
-                        'ece_scaled': (0.12, '<='), 'pointing_occlusion': (0.15, '>=')},
-               'pneumoniamnist': {'accuracy': (0.85, '>='), 'auroc': (0.94, '>=')}}
+                        'specificity': (0.82, '>='), 'ece_scaled': (0.12, '<='), 'pointing_occlusion': (0.15, '>=')},
+               'pneumoniamnist': {'accuracy': (0.85, '>='), 'auroc': (0.94, '>='), 'sensitivity': (0.95, '>='),
+                                  'specificity': (0.50, '>=')}}
     for size, values in reached.items():
         recipe = get_config(size)
         if all(config[k] == recipe[k] for k in recipe if k != 'seed'):

@@ -215,15 +215,34 @@ def test_mixup_is_the_wrapper_of_common():
     compare('mixup', 'common.wrappers.with_mixup', 'images and labels', ours, theirs, 1e-6)
 
 
-# ---- the same pixels after a resume, and under every strategy
+# ---- each row its own pixels, the same after a resume, and under every strategy
 
 AUGMENT = augment.chain(functools.partial(random_crop, padding=1), random_flip, random_erase, color_jitter)
+WATCHED = {'crop, flip, erasure, colours, CutMix': (AUGMENT, cutmix),
+           'RandAugment, mixup': (functools.partial(randaug, n=1, magnitude=9), functools.partial(mixup, alpha=1.0))}
 SET = {'image': np.random.default_rng(2).random((32, 8, 8, 3)).astype(np.float32),
        'label': (np.arange(32) % 4).astype(np.int32)}
 ORDER = data.Order(32, 8, seed=0)
 
 
-def watched():
+@pytest.mark.parametrize('fn', [AUGMENT, WATCHED['RandAugment, mixup'][0]], ids=['chain', 'RandAugment'])
+def test_each_row_is_augmented_by_a_key_of_its_own(fn):
+    """Equal images come out unlike; a step's key and a row's place are all that decides what it becomes."""
+    look = tasks.classifier(MLP(hidden=(), n_out=3), optax.sgd(0.1))._replace(
+        step=lambda key, state, batch: (state, batch['image']))
+    step = jax.jit(wrappers.with_augment(look, fn).step)
+    batch = {'image': jnp.broadcast_to(IMAGE, (8, *IMAGE.shape)), 'label': jnp.zeros(8, jnp.int32)}
+    of = lambda n, batch=batch: np.asarray(step(jax.random.fold_in(KEY, n), None, batch)[1])
+    rows = of(0)
+    assert len({row.tobytes() for row in rows}) >= 7        # RandAugment's draws may well be alike once
+    assert np.array_equal(of(0), rows)
+    assert all(not np.array_equal(a, b) for a, b in zip(of(1), rows))
+    other = {**batch, 'image': batch['image'].at[3].set(0.5)}
+    same = np.delete(np.arange(8), 3)
+    assert np.array_equal(of(0, other)[same], rows[same])   # what other rows hold changes nothing
+
+
+def watched(kind):
     """A task whose logged metrics are sums over the very pixels and labels that its step has seen."""
     inner = tasks.classifier(MLP(hidden=(), n_out=4), optax.sgd(0.1))
     weights = jnp.asarray(np.random.default_rng(3).random((8, 8, 3)), jnp.float32)
@@ -233,17 +252,18 @@ def watched():
         return inner.step(key, state, batch)[0], {'pixels': metrics.mean(pixels), 'sum': metrics.mean(
             batch['label'].sum(-1)), 'top': metrics.mean(batch['label'].max(-1))}
 
-    return wrappers.with_augment(with_mix(inner._replace(step=step), cutmix, 4), AUGMENT)
+    fn, mix = WATCHED[kind]
+    return wrappers.with_augment(with_mix(inner._replace(step=step), mix, 4), fn)
 
 
-def seen(strategy, steps, folder=None, stop=None):
+def seen(kind, strategy, steps, folder=None, stop=None):
     rows = []
     checkpoints = Checkpoints(folder) if folder else None
     def explode(step, carry):
         if step == stop:
             raise RuntimeError('stop')
     try:
-        loop.fit(watched(), data.resident(SET, ORDER), steps=steps, key=KEY, strategy=strategy(), log_every=1,
+        loop.fit(watched(kind), data.resident(SET, ORDER), steps=steps, key=KEY, strategy=strategy(), log_every=1,
                  log=lambda step, values, _: rows.append((step, values)), checkpoints=checkpoints,
                  checkpoint_every=2 if folder else 0, hooks=[loop.Hook(1, explode)])
     except RuntimeError:
@@ -254,19 +274,21 @@ def seen(strategy, steps, folder=None, stop=None):
     return rows
 
 
-def test_the_same_pixels_after_a_resume(tmp_path):
-    whole = seen(strategies.jit, 6)
+@pytest.mark.parametrize('kind', WATCHED)
+def test_the_same_pixels_after_a_resume(tmp_path, kind):
+    whole = seen(kind, strategies.jit, 6)
     assert len({row['pixels'] for _, row in whole}) == 6
     assert all(abs(row['sum'] - 1) < 1e-6 for _, row in whole) and min(row['top'] for _, row in whole) < 0.99
-    first = seen(strategies.jit, 6, tmp_path, stop=3)       # the checkpoint is step 2's
-    again = seen(strategies.jit, 6, tmp_path)
+    first = seen(kind, strategies.jit, 6, tmp_path, stop=3)       # the checkpoint is step 2's
+    again = seen(kind, strategies.jit, 6, tmp_path)
     assert [step for step, _ in again] == [3, 4, 5, 6] and first[:2] + again == whole
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('kind', WATCHED)
 @pytest.mark.parametrize('strategy', [strategies.pmap, strategies.mesh])
-def test_the_same_pixels_on_any_number_of_devices(strategy):
-    for (_, ours), (_, theirs) in zip(seen(strategies.jit, 6), seen(strategy, 6), strict=True):
+def test_the_same_pixels_on_any_number_of_devices(kind, strategy):
+    for (_, ours), (_, theirs) in zip(seen(kind, strategies.jit, 6), seen(kind, strategy, 6), strict=True):
         assert all(abs(ours[name] - theirs[name]) < 1e-4 * abs(ours[name]) for name in ours)
 
 

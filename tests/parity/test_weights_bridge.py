@@ -195,6 +195,49 @@ def seen_by(net, x):
     return seen
 
 
+def epsilon_of(name):
+    """The trap of oracles.md: a batch norm's other epsilon."""
+    return lambda net: setattr(net.get_submodule(name), 'eps', 1e-1)
+
+
+def bias_of(name):
+    def spoil(net):
+        with torch.no_grad():
+            net.get_submodule(name).bias.add_(0.3)
+    return spoil
+
+
+V3 = (SMALL['MobileNetV3'], lambda: mobile.MobileNetV3Peer(SMALL['MobileNetV3'].stages, 16, n=N), 'torchvision')
+V2 = (SMALL['ResNet v2'], lambda: nets.ResNetV2Peer((2, 1), 4, True, n=N), 'timm')
+SPOILED = {         # layers of ours on vectors are 1x1 convolutions there: the squeezes of V3, the head of v2
+    'V3 norm': (*V3, epsilon_of('features.2.block.1.1'), 'stage2_0/depthwise_norm', 'features.2.block.1.1'),
+    'V3 squeeze': (*V3, bias_of('features.1.block.1.fc2'), 'stage1_0/squeeze/expand', 'features.1.block.1.fc2'),
+    'V3 last norm': (*V3, epsilon_of('features.4.1'), 'last_norm', 'features.4.1'),
+    'v2 norm': (*V2, epsilon_of('stages.0.blocks.1.norm2'), 'stage1_1/norm2', 'stages.0.blocks.1.norm2'),
+    'v2 last norm': (*V2, epsilon_of('norm'), 'norm', 'norm'),
+    'v2 head': (*V2, bias_of('head.fc'), 'head', 'head.fc'),
+}
+
+
+@pytest.mark.parametrize('case', SPOILED)
+def test_the_report_names_the_first_layer_that_differs_in_other_networks(case):
+    """Without the fault all layers agree, and none is left out; with it the first to differ is the one at fault."""
+    model, make, library, spoil, ours, theirs = SPOILED[case]
+    net = peers.randomise(make()).eval()
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    variables = bridge.from_names(model, peers.numpy_state(net), library)
+    rows = report.compare(model, variables, x, seen_by(net, x), library)
+    assert sorted(row.ours for row in rows) == sorted(bridge.names(model, library))
+    assert report.first_difference(rows) is None, report.as_text(rows)
+    spoil(net)
+    rows = report.compare(model, variables, x, seen_by(net, x), library)
+    first = report.first_difference(rows)
+    assert (first.ours, first.theirs) == (ours, theirs), report.as_text(rows)
+    assert np.isfinite(first.error) and first.error > 1e-3
+    before = rows[:rows.index(first)]
+    assert all(row.error < 1e-5 for row in before)
+
+
 def test_the_report_names_the_first_layer_that_differs():
     net = peers.randomise(nets.ResNetPeer((1, 2), 4, n=N)).eval()
     model, x = SMALL['ResNet'], np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)

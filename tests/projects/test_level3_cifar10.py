@@ -334,9 +334,15 @@ def test_the_subset_of_cifar10_within_fifteen_minutes_of_one_core(tmp_path, shar
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_the_race_over_equal_time(tmp_path):
-    """Every network gets about the seconds that it was promised, and learns in them."""
+    """Every network gets about the seconds that it was promised, and learns in them.
+
+    The steps are fixed by a trial before the race. These are CPU seconds of the process, yet a step's still depend on
+    what else is on the cores and in the caches: on busy machines 0.70 to 1.27 of what was promised were seen, in one
+    race 1.7 times as many for one network as for another. So no ratio of 2 is asserted, which would fail now and then;
+    0.6 to 1.5 of what was promised is.
+    """
     finish(tmp_path, '--config=race', '--config.race=20', '--config.baseline_rows=0', timeout=1400)
     found = {name: of_seed['0'] for name, of_seed in result(tmp_path)['goal']['networks'].items()}
     assert set(found) == {'lenet', 'resnet9', 'mobilenet'}
     for name, seen in found.items():
-        assert 10 < seen['cpu_seconds'] < 40 and seen['accuracy'] > 0.3, name
+        assert 12 < seen['cpu_seconds'] < 30 and seen['accuracy'] > 0.3, (name, seen)

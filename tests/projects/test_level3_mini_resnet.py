@@ -1,5 +1,6 @@
 """The project as its users run it, killed and resumed; its network against the component; what is measured inside."""
 import functools
+import json
 import signal
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ import optax
 import pytest
 
 from common import trees
+from common.config import validate
 from common.runs import read_metrics
 from levels.level3_vision.resnet import ResNet
 from projects.level3_mini_resnet import config as config_lib
@@ -187,7 +189,48 @@ def test_comparisons_are_paired():
 
 
 def test_expected_values_are_for_whole_recipes_only():
-    assert config_lib.expected(config_lib.get_config()) and not config_lib.expected(config_lib.get_config('smoke'))
+    assert config_lib.expected(config_lib.get_config())
+    for size in ('smoke', 'full_mnist', 'cifar10'):
+        assert not config_lib.expected(config_lib.get_config(size))
+    for size in config_lib.VARIANTS:
+        validate(config_lib.get_config(size), config_lib.FIELDS, config_lib.check)
+
+
+SMALL = ('--config.depths=(4,6)', '--config.widths=(3,)', '--config.batch_size=20', '--config.steps=6',
+         '--config.steps_per_call=2', '--config.log_every=2', '--config.eval_every=6', '--config.checkpoint_every=6',
+         '--config.warmup=2', '--config.baseline_rows=0')
+FILES = {'full_mnist': ('mnist', 60_000, 10_000), 'cifar10': ('cifar10_subset', 10_000, 2_000)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('size', FILES)
+def test_recipes_on_files_run_at_a_small_size(tmp_path, shared_file, size):
+    """A few steps of small networks, with the recipe's own pixels, crops and mirrorings; CIFAR-10 by its subset."""
+    name, train, test = FILES[size]
+    folder = shared_file(f'{name}.npz').parent
+    finish(tmp_path, f'--config={size}', f'--config.data={name}', f'--data_dir={folder}', *SMALL)
+    r = result(tmp_path)
+    assert (r['data']['name'], r['data']['train'], r['data']['test']) == (name, train, test) and r['data']['verified']
+    assert set(r['metrics']) >= {f'{m}_{n}' for n in NAMES for m in ('loss', 'accuracy', 'train_loss')}
+    assert all(np.isfinite(found['values']).all() for found in r['metrics'].values()) and not r['expected']
+    assert [x['step'] for x in read_metrics(tmp_path) if x['split'] == 'train'] == [2, 4, 6]
+    used, recipe = json.loads((tmp_path / 'config.json').read_text())['config'], config_lib.get_config(size)
+    assert all(used[k] == recipe[k] for k in ('pool', 'crop', 'flip', 'rate')) and used['steps'] == 6
+
+
+@pytest.mark.parametrize('size', ['full_mnist', 'cifar10'])
+def test_recipes_crop_and_mirror_as_they_say(size):
+    """Every picture is a crop of the padded one, or its mirror image where the recipe mirrors; both come up."""
+    c = config_lib.get_config(size)
+    image = np.asarray(jax.random.uniform(KEY, (7, 7, 3)))
+    padded = np.pad(image, ((c.crop, c.crop), (c.crop, c.crop), (0, 0)))
+    at = range(2 * c.crop + 1)
+    crops = {padded[i:i + 7, j:j + 7].tobytes() for i in at for j in at}
+    mirrored = {padded[i:i + 7, j:j + 7][:, ::-1].tobytes() for i in at for j in at}
+    drawn = jax.jit(jax.vmap(training.moved(c), (0, None)))(jax.random.split(KEY, 100), image)
+    found = {np.asarray(x).tobytes() for x in drawn}
+    assert found <= (crops | mirrored if c.flip else crops) and len(found) > 15
+    assert bool(found & (mirrored - crops)) is c.flip
 
 
 @pytest.mark.slow

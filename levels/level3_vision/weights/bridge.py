@@ -4,6 +4,12 @@ Strict: every layer of the model must get its weights, in its shape, and nothing
 `num_batches_tracked` of torch's batch norms are no weights: they are not asked for, and written as 0. `image` is the
 size (height, width, channels) of the images that the model is for, where it is not 227, 227, 3.
 
+Names and shapes do not say how a network pads, nor which epsilon its norms have, so what loads may still compute
+something else. The model has to be made as the library has it: `EfficientNet(convention=)` 'torch' for torchvision,
+'timm' for timm, 'tf' for Hugging Face and timm's `tf_efficientnet_`; `MobileNetV3(norm_epsilon=1e-5)` for timm, and the
+padding 'SAME' for its `tf_`; `MobileNetV2(padding='SAME', norm_epsilon=1e-3)` for Hugging Face; `report.py` names the
+first layer that differs.
+
 Example:
     variables = bridge.load(model, 'model.safetensors', 'huggingface')     # {'params': ..., 'batch_stats': ...}
     state = bridge.to_names(model, variables, 'torchvision')               # {'conv1.weight': array, ...}
