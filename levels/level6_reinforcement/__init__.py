@@ -1,4 +1,4 @@
-"""Level 6, reinforcement learning: environments, returns, rollouts, A2C and PPO.
+"""Level 6, reinforcement learning: environments, returns, rollouts, A2C and PPO (with or without a memory).
 
 `MEMBERS` is this level's part of `levels.catalogue`. Importing the package imports no component.
 """
@@ -7,7 +7,7 @@ from levels import Member
 
 _HERE = 'levels.level6_reinforcement'
 
-DONE = ()     # PPO lacks its recurrent option, actor-critic its continuous actions; the rest has not begun
+DONE = ('Actor-Critic', 'PPO')    # topics whose definition of done is met; the rest has not begun
 
 MEMBERS = (
     Member(
@@ -52,7 +52,7 @@ MEMBERS = (
         import_path=f'{_HERE}.ppo.ppo',
         level=6,
         topic='PPO',
-        oracle='probe environments with known values; CartPole solved on nine of ten seeds',
+        oracle='probe environments with known values; torch.distributions; torch.nn.LSTM and GRU episode by episode',
         paper='Schulman, Wolski, Dhariwal, Radford, Klimov 2017, Proximal policy optimization algorithms',
     ),
 )

@@ -1,53 +1,27 @@
 """Proximal policy optimisation.  One step of the Task is one rollout and all updates from it.
 
-The known details are fields of `Config`; the numbers of the paper's authors are those of `Config()` where there are
-any.  Truncated episodes bootstrap from the value of their final observation, terminated ones do not.
+The known details are fields of `Config`, listed in `ppo_config`; the numbers of the paper's authors are those of
+`Config()` where there are any.  Truncated episodes bootstrap from the value of their final observation, terminated
+ones do not.  Actions are what the environment takes: see `actions`.  With a `core` the agent remembers: `recurrent`.
 """
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from common import metrics as M
 from common import optim, parallel
+from common.errors import ConfigError
 from common.task import Task
 from levels.level6_reinforcement import normalise, returns, rollout
 from levels.level6_reinforcement.envs import gymnax_env
-from levels.level6_reinforcement.envs.env import Env
 from levels.level6_reinforcement.networks import ActorCritic
+from levels.level6_reinforcement.ppo_config import Config, check, optimizer
+from levels.level6_reinforcement.recurrent import RecurrentActorCritic
 from levels.level6_reinforcement.rollout import Actors, Agent
 
 PyTree = Any
-
-
-class Config(NamedTuple):
-    """Every detail of PPO that is known to matter.  0 switches off what is a number and optional."""
-    env: str | Env = 'CartPole-v1'      # of gymnax, or an Env
-    n_envs: int = 8                     # over all devices
-    horizon: int = 128                  # steps of each environment between updates
-    epochs: int = 4                     # passes over a rollout
-    minibatches: int = 4                # updates per pass; divides `horizon`
-    shuffle: bool = True                # a new order of each environment's steps in each pass
-    gamma: float = 0.99
-    lam: float = 0.95
-    clip: float = 0.2                   # of the probability ratio; 0: not clipped
-    clip_value: float = 0.2             # of the change of the value; 0: not clipped
-    value: float = 0.5                  # weight of the value loss
-    entropy: float = 0.01               # weight of the entropy bonus
-    normalise_advantage: bool = True    # in each minibatch
-    target_kl: float = 0.0              # no further update from a rollout once the policy has moved so far; 0: off
-    rate: float = 2.5e-4
-    anneal: int = 0                     # Task steps over which the rate falls to 0 in a line; 0: constant
-    clip_norm: float = 0.5              # of the gradient; 0: not clipped
-    optimizer: str = 'adam'             # or 'rmsprop'
-    eps: float = 1e-5                   # of the optimizer
-    normalise_obs: bool = False         # by running moments, those before the rollout
-    normalise_reward: bool = False      # by the deviation of the running discounted return
-    hidden: tuple[int, ...] = (64, 64)
-    orthogonal: bool = True
-    shared: bool = False                # one torso for actor and critic
 
 
 class State(NamedTuple):
@@ -65,25 +39,29 @@ class Params(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What an update learns from."""
+    """What an update learns from.  With a memory the rows are [env, time], and the memory [env, ...] is that of the
+    first step."""
     obs: Float[Array, '*rows features']
-    action: Int[Array, '*rows']
+    action: Array
     log_prob: Float[Array, '*rows']
     value: Float[Array, '*rows']
     advantage: Float[Array, '*rows']
     target: Float[Array, '*rows']
+    ended: Bool[Array, 'env time'] | None = None
+    memory: PyTree = None
 
 
 def ppo(config: Config) -> Agent:
-    """Clipped-surrogate policy optimisation with an on-device rollout, for discrete actions.
+    """Clipped-surrogate policy optimisation with an on-device rollout, with or without a memory.
 
     Formula: with q = pi(a|s) / pi_old(a|s), A the GAE of the rollout and R = A + v_old, each update descends
         mean(-min(q A, clip(q, 1 - eps, 1 + eps) A)) + c_v / 2 mean(max((v - R)^2, (v_old + clip(v - v_old) - R)^2))
         - c_e mean(entropy).
     Paper: Schulman et al. 2017, Proximal policy optimization algorithms, eq. 7 and 9; the details beyond it as listed
         by Huang et al. 2022, The 37 implementation details of proximal policy optimization.
-    Shapes: batch None; actions of `policy` [n] for observations [n, *obs], `value` [n].  Minibatches take the same
-        number of steps from every environment, so that each device holds its share of each.
+    Shapes: batch None; actions of `policy` [n], or [n, k] for real numbers and several choices, for observations
+        [n, *obs]; `value` [n].  Minibatches take the same number of steps from every environment, or with a `core` all
+        steps of one in every `minibatches` neighbours, so that each device holds its share of each.
     Errors: ValueError for a number out of its range or an unknown environment, ConfigError under an ordered reduction.
     Example:
         from common.task import train_fn
@@ -92,10 +70,14 @@ def ppo(config: Config) -> Agent:
         actions = agent.policy(agent.params(carry.state), jnp.zeros((3, 4)), jax.random.key(1))
         assert actions.shape == (3,) and metrics['loss'].value.shape == (2,)
     """
-    _check(config)
-    env = gymnax_env.make(config.env) if isinstance(config.env, str) else config.env
-    net = ActorCritic(env.n_actions, config.hidden, orthogonal=config.orthogonal, shared=config.shared)
-    tx = _optimizer(config)
+    check(config)
+    env = gymnax_env.make(config.env, continuous=True) if isinstance(config.env, str) else config.env
+    fields = dict(orthogonal=config.orthogonal, shared=config.shared, continuous=env.bounds is not None)
+    if config.core:
+        net = RecurrentActorCritic(env.n_actions, config.hidden, **fields, core=config.core, width=config.core_width)
+    else:
+        net = ActorCritic(env.n_actions, config.hidden, **fields)
+    head, tx = net.head, optimizer(config)
 
     def see(moments, obs):
         """[..., *obs] -> [..., features], scaled."""
@@ -106,36 +88,57 @@ def ppo(config: Config) -> Agent:
     def params(state: State) -> Params:
         return Params(state.fit.params, state.obs_moments)
 
+    def chosen(outputs, key):
+        return head.mode(outputs) if key is None else head.draw(outputs, head.noise(key, outputs.shape[:-1]))
+
     def policy(params: Params, obs, key=None):
-        logits = net.apply({'params': params.net}, see(params.obs_moments, obs), method=net.actor)
-        return jnp.argmax(logits, -1) if key is None else jax.random.categorical(key, logits)
+        return chosen(net.apply({'params': params.net}, see(params.obs_moments, obs), method=net.actor), key)
 
     def value(params: Params, obs):
         return net.apply({'params': params.net}, see(params.obs_moments, obs), method=net.critic)
 
+    def recall(params: Params, obs, memory):
+        memory = net.initial(len(obs)) if memory is None else memory
+        return net.apply({'params': params.net}, memory, see(params.obs_moments, obs))
+
+    def act(params: Params, obs, key, memory):
+        memory, outputs, _ = recall(params, obs, memory)
+        return chosen(outputs, key), memory
+
     def init(key, batch) -> State:
         net_key, env_key = jax.random.split(key)
-        actors = rollout.start(env, env_key, config.n_envs)
-        weights = net.init(net_key, see(None, actors.obs[:1]))['params']
+        actors = rollout.start(env, env_key, config.n_envs, net.initial(config.n_envs) if config.core else None)
+        first = see(None, actors.obs[:1])
+        weights = net.init(net_key, *([net.initial(1), first] if config.core else [first]))['params']
         return State(optim.Fit(weights, {}, tx.init(weights)), actors,
                      normalise.moments(env.obs_shape) if config.normalise_obs else None,
                      normalise.moments() if config.normalise_reward else None)
 
     def step(key, state: State, batch):
         rollout.check_replicas(state.actors, config.n_envs)
+        if config.core and len(state.actors.obs) % config.minibatches:
+            raise ConfigError(f'minibatches: expected a divisor of the {len(state.actors.obs)} environments of each '
+                              f'replica, found {config.minibatches}')
         play_key, learn_key = jax.random.split(key)
         acting, weights = params(state), {'params': state.fit.params}
         actor = lambda obs: net.apply(weights, see(acting.obs_moments, obs), method=net.actor)
+        if config.core:
+            actor = lambda obs, memory: recall(acting, obs, memory)[1::-1]
         actors, seen, episodes = rollout.collect(env, actor, play_key, state.actors, config.horizon)
         actors, reward, return_moments = scaled(actors, seen, state.return_moments)
 
         obs = see(acting.obs_moments, seen.obs)
-        logits, old = net.apply(weights, obs)
-        after = value(acting, seen.final_obs)
+        if config.core:
+            outputs, before = seen.outputs, state.actors.memory
+            memory, _, old = net.apply(weights, before, obs, seen.ended, method=net.unroll)
+            after = net.apply(weights, memory, see(acting.obs_moments, seen.final_obs), method=net.after)
+        else:
+            before, (outputs, old) = None, net.apply(weights, obs)
+            after = value(acting, seen.final_obs)
         estimate = lambda *xs: returns.gae(*xs, gamma=config.gamma, lam=config.lam)
         advantage = jax.vmap(estimate)(reward, old, after, seen.terminated, seen.ended)
-        sample = Sample(obs, seen.action, _pick(jax.nn.log_softmax(logits), seen.action), old, advantage,
-                        advantage + old)
+        sample = Sample(obs, seen.action, head.log_prob(outputs, seen.action), old, advantage, advantage + old,
+                        seen.ended if config.core else None, before)
         fit, metrics = _learn(config, net, tx, state.fit, sample, learn_key)
         # The moments that the rollout was seen through stay until it is learned from; the next sees through new ones.
         obs_moments = state.obs_moments
@@ -153,6 +156,10 @@ def ppo(config: Config) -> Agent:
         reward = jnp.clip(seen.reward / jnp.sqrt(moments.var + 1e-8), -10, 10)
         return actors._replace(discounted=discounted), reward, moments
 
+    if config.core:
+        return Agent(env, Task(init, step), params, lambda params, obs, key=None, memory=None: act(
+            params, obs, key, memory)[0], lambda params, obs, memory=None: recall(params, obs, memory)[2],
+            memory=net.initial, act=act)
     return Agent(env, Task(init, step), params, policy, value)
 
 
@@ -161,15 +168,15 @@ def make_task(config: Config) -> Task:
     return ppo(config).task
 
 
-def _pick(log_probs, action):
-    return jnp.take_along_axis(log_probs, action[..., None], -1)[..., 0]
-
-
-def loss(config: Config, net: ActorCritic, weights: PyTree, sample: Sample) -> tuple[M.Mean, dict[str, M.Mean]]:
+def loss(config: Config, net: ActorCritic | RecurrentActorCritic, weights: PyTree, sample: Sample
+         ) -> tuple[M.Mean, dict[str, M.Mean]]:
     """The loss of `ppo`'s card over the rows of a minibatch, and what there is to see of it."""
-    logits, value = net.apply({'params': weights}, sample.obs)
-    log_probs = jax.nn.log_softmax(logits)
-    log_ratio = _pick(log_probs, sample.action) - sample.log_prob
+    if sample.memory is None:
+        outputs, value = net.apply({'params': weights}, sample.obs)
+    else:
+        _, outputs, value = net.apply({'params': weights}, sample.memory, sample.obs, sample.ended, method=net.unroll)
+    log_prob, entropy = net.head.score(outputs, sample.action)
+    log_ratio = log_prob - sample.log_prob
     ratio = jnp.exp(log_ratio)
     gain = ratio * sample.advantage
     if config.clip:
@@ -178,27 +185,30 @@ def loss(config: Config, net: ActorCritic, weights: PyTree, sample: Sample) -> t
     if config.clip_value:
         near = sample.value + jnp.clip(value - sample.value, -config.clip_value, config.clip_value)
         error = jnp.maximum(error, jnp.square(near - sample.target))
-    entropy = -(jnp.exp(log_probs) * log_probs).sum(-1)
     total = M.mean(-gain + config.value / 2 * error - config.entropy * entropy)
     # Schulman 2020, Approximating KL divergence: q - 1 - log q, which is never negative and of low variance.
     return total, {'loss': total, 'policy_loss': M.mean(-gain), 'value_loss': M.mean(error / 2),
-                   'entropy': M.mean(entropy), 'kl': M.mean(ratio - 1 - log_ratio)}
+                   'entropy': M.mean(entropy), 'kl': M.mean(ratio - 1 - log_ratio),
+                   'clipped': M.mean(jnp.abs(ratio - 1) > config.clip) if config.clip else M.mean(0 * ratio)}
 
 
-def _learn(config: Config, net: ActorCritic, tx, fit: optim.Fit, sample: Sample, key) -> tuple[optim.Fit, dict]:
+def _learn(config: Config, net, tx, fit: optim.Fit, sample: Sample, key) -> tuple[optim.Fit, dict]:
     """All updates from one rollout [env, time, ...].
 
-    Each environment's steps are shuffled and dealt to the minibatches on their own.  So a minibatch holds the same
-    rows on any number of devices, and nothing moves between them but gradients.
+    Each environment's steps are shuffled and dealt to the minibatches on their own; with a memory, whole environments
+    are, each few neighbours on their own.  So a minibatch holds the same rows on any number of devices, and nothing
+    moves between them but gradients.
     """
-    n, time = sample.action.shape
+    if config.core:     # [env / minibatches, minibatches, time, ...]: the second axis is what is dealt from here on
+        sample = jax.tree.map(lambda x: x.reshape(-1, config.minibatches, *x.shape[1:]), sample)
+    n, time = sample.log_prob.shape[:2]
     orders = jnp.broadcast_to(jnp.arange(time), (n, config.epochs, time))
     if config.shuffle:
         bits = parallel.rows(lambda whole: jax.random.bits(key, (whole, config.epochs, time)), n)
         orders = jnp.argsort(bits, axis=-1)
 
     def dealt(x, order):
-        """[env, time, ...] -> [minibatch, env * time / minibatches, ...]"""
+        """[env, time, ...] -> [minibatches, env * time / minibatches, ...]"""
         x = jax.vmap(lambda row, i: row[i])(x, order)
         x = jnp.moveaxis(x.reshape(n, config.minibatches, -1, *x.shape[2:]), 1, 0)
         return x.reshape(config.minibatches, -1, *x.shape[3:])
@@ -225,26 +235,3 @@ def _learn(config: Config, net: ActorCritic, tx, fit: optim.Fit, sample: Sample,
 
     (fit, _), metrics = jax.lax.scan(epoch, (fit, jnp.asarray(False)), jnp.swapaxes(orders, 0, 1))
     return fit, M.sum_leading(M.sum_leading(metrics))
-
-
-def _optimizer(c: Config) -> optax.GradientTransformation:
-    rate = optax.linear_schedule(c.rate, 0.0, c.anneal * c.epochs * c.minibatches) if c.anneal else c.rate
-    made = {'adam': lambda: optax.adam(rate, eps=c.eps), 'rmsprop': lambda: optax.rmsprop(rate, decay=0.99, eps=c.eps)}
-    return optax.chain(optax.clip_by_global_norm(c.clip_norm) if c.clip_norm else optax.identity(),
-                       made[c.optimizer]())
-
-
-def _check(c: Config) -> None:
-    for name in ('n_envs', 'horizon', 'epochs', 'minibatches'):
-        if getattr(c, name) < 1:
-            raise ValueError(f'{name}: expected at least 1, found {getattr(c, name)}')
-    for name in ('gamma', 'lam'):
-        if not 0 <= getattr(c, name) <= 1:
-            raise ValueError(f'{name}: expected 0 to 1, found {getattr(c, name)}')
-    for name in ('clip', 'clip_value', 'value', 'entropy', 'target_kl', 'rate', 'anneal', 'clip_norm'):
-        if getattr(c, name) < 0:
-            raise ValueError(f'{name}: expected 0 or more, found {getattr(c, name)}')
-    if c.horizon % c.minibatches:
-        raise ValueError(f'minibatches: expected a divisor of horizon={c.horizon}, found {c.minibatches}')
-    if c.optimizer not in ('adam', 'rmsprop'):
-        raise ValueError(f"optimizer: expected 'adam' or 'rmsprop', found {c.optimizer!r}")

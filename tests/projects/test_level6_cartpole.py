@@ -1,12 +1,15 @@
 """The project as its users run it: what it leaves behind, under every strategy, killed, replayed, and solved."""
 import functools
 import json
+import signal
 import time
 
+import matplotlib.colors
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from common import plots
 from common.runs import read_metrics
 from projects.level6_cartpole import config as config_lib
 from projects.level6_cartpole import draw, enjoy
@@ -86,6 +89,38 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(smoke, tmp_path):
     assert processes.fingerprint(tmp_path) == processes.fingerprint(smoke)
 
 
+ON_TWO = {
+    'pmap': ('--strategy=pmap', '--host_devices=2'),
+    'pmap, two seeds in turn': ('--strategy=pmap', '--host_devices=2', '--seeds=2', '--seed_mode=turn'),
+    'mesh, two seeds in one program': ('--strategy=mesh', '--host_devices=2', '--seeds=2'),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize('flags', ON_TWO.values(), ids=ON_TWO)
+def test_killed_twice_on_two_devices_and_resumed_it_ends_with_the_same_bits(flags, tmp_path):
+    flags = ('--config=smoke', '--config.steps=60', *flags)
+    finish(tmp_path / 'whole', *flags)
+    for step in (10, 34):
+        process = processes.start(tmp_path / 'killed', *flags, module=MODULE)
+        processes.wait_for_step(tmp_path / 'killed', step)
+        process.kill()
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL, 'it was over before it was killed'
+    assert 'resumed at step' in finish(tmp_path / 'killed', *flags)
+    assert processes.fingerprint(tmp_path / 'killed') == processes.fingerprint(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+    (('--reduction=ordered',), 'reduction: expected fast for an RL agent, found ordered'),
+    (('--strategy=pmap', '--host_devices=2', '--seeds=2'), 'pmap cannot split'),
+    (('--strategy=mesh', '--host_devices=2', '--config.n_envs=3'), 'does not divide over 2 devices')])
+def test_what_the_readme_says_is_refused_is_refused(flags, message, tmp_path):
+    out = finish(tmp_path, '--config=smoke', *flags, code=2)
+    assert message in out.strip().splitlines()[-1] and 'Traceback' not in out
+
+
 def test_enjoy_replays_a_checkpoint(smoke, two_seeds, tmp_path, capsys):
     assert enjoy.main([f'--workdir={two_seeds}', '--seed=1', '--every=10']) == 0
     out = capsys.readouterr().out
@@ -97,6 +132,38 @@ def test_enjoy_replays_a_checkpoint(smoke, two_seeds, tmp_path, capsys):
     assert '--seed=1: the run has 1 seed(s)' in capsys.readouterr().err
     assert enjoy.main([f'--workdir={tmp_path}']) == 2
     assert 'expected the folder of a run of projects.level6_cartpole' in capsys.readouterr().err
+
+
+def test_the_curve_shows_every_seed_their_mean_and_its_interval(two_seeds):
+    """What is drawn for the run of two seeds, against its metrics and Student's t of one degree of freedom."""
+    rows = read_metrics(two_seeds)
+    ax, = draw.learning_curve(rows, 256, {'solved': 475.0}, 'a title').axes
+    tests = [r for r in rows if r['split'] == 'test']
+    at, values = np.array([r['step'] * 256 for r in tests]), np.array([r['return'] for r in tests])
+    assert values.shape == (2, 2) and np.ptp(values, axis=1).max() > 0
+    *seeds, mean, training, solved = ax.lines
+    assert [line.get_ydata().tolist() for line in seeds] == values.T.tolist()
+    assert all(line.get_xdata().tolist() == at.tolist() for line in (*seeds, mean))
+    assert np.allclose(mean.get_ydata(), values.mean(1)) and mean.get_linewidth() > 2 * seeds[0].get_linewidth()
+    band, = ax.collections
+    half = 12.7062047 * np.abs(values[:, 0] - values[:, 1]) / 2         # t at 97.5 % times the deviation over sqrt 2
+    corners = band.get_paths()[0].vertices
+    for x, middle, h in zip(at, values.mean(1), half):
+        ys = corners[corners[:, 0] == x, 1]
+        assert np.allclose([ys.min(), ys.max()], [middle - h, middle + h], rtol=1e-6), x
+    assert np.allclose(band.get_facecolor()[0][:3], matplotlib.colors.to_rgb(plots.COLORS[0]))
+    trained = [r for r in rows if r['split'] == 'train']
+    known = [r for r in trained if not np.isnan(r['return']).all()]
+    assert training.get_xdata().tolist() == [r['step'] * 256 for r in known]
+    assert np.allclose(training.get_ydata(), [np.nanmean(r['return']) for r in known])
+    assert solved.get_ydata()[0] == 475 and ax.get_title() == 'a title'
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        'evaluation, greedy: mean of 2 seeds', '95 % interval of the mean', 'training episodes, actions drawn']
+
+
+def test_the_curve_of_one_seed_has_no_interval(smoke):
+    ax, = draw.learning_curve(read_metrics(smoke), 256, {}, '').axes
+    assert not ax.collections and 'interval' not in ax.get_legend().get_texts()[1].get_text()
 
 
 def test_text_shows_cart_and_pole():

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from common import parallel
 
@@ -18,17 +18,21 @@ PyTree = Any
 
 
 class Env(NamedTuple):
-    """One environment with discrete actions.  `state` is any pytree of arrays.
+    """One environment.  `state` is any pytree of arrays.
 
     reset(key) -> (state, obs)
     transition(key, state, action) -> (state, obs, reward, terminated, truncated), and no reset
+
+    An action is one of `n_actions`; where that is a tuple, one of each; where there are `bounds`, `n_actions` real
+    numbers, of which `transition` takes any and clips them to the bounds itself (`clipped`).
     """
     name: str
-    n_actions: int
+    n_actions: int | tuple[int, ...]
     obs_shape: tuple[int, ...]
     max_steps: int              # no episode is longer
     reset: Callable
     transition: Callable
+    bounds: tuple[float, float] | None = None
 
 
 class Step(NamedTuple):
@@ -41,12 +45,17 @@ class Step(NamedTuple):
     truncated: Bool[Array, 'n']
 
 
+def clipped(transition: Callable, bounds: tuple[float, float]) -> Callable:
+    """A transition that takes any real numbers as its action, and acts on the nearest that are legal."""
+    return lambda key, state, action: transition(key, state, jnp.clip(action, *bounds))
+
+
 def reset(env: Env, key: Key[Array, ''], n: int) -> tuple[PyTree, Float[Array, 'n *obs']]:
     """(state, obs) of this replica's n environments, each with a key of its own, whatever the number of replicas."""
     return jax.vmap(env.reset)(parallel.rows(lambda whole: jax.random.split(key, whole), n))
 
 
-def step(env: Env, keys: Key[Array, 'n'], state: PyTree, action: Int[Array, 'n'], fresh: tuple) -> tuple[PyTree, Step]:
+def step(env: Env, keys: Key[Array, 'n'], state: PyTree, action: Array, fresh: tuple) -> tuple[PyTree, Step]:
     """One step of n environments; those that end continue from `fresh`, the (state, obs) of n resets.
 
     Resets come as an argument because they can be drawn for a whole rollout in one call, outside of its scan.
