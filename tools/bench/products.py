@@ -1,8 +1,9 @@
 """Floating-point operations of a traced program: its matrix products and convolutions, each as often as it runs.
 
-What XLA counts is of the program that it made, with the body of a loop once; this is of the program as it was written,
-in the form that an accelerator gets (`platform_dependent` has a branch without a platform).  Elementwise work and sorts
-are left out.  Trees, for example, have no product at all and count 0.
+What XLA counts is of the program that it made, with the body of a loop once; this is of the program as it was written.
+Of `platform_dependent` it takes the branch for any platform; a component that looks at the backend itself
+(`level3_vision.conv`: Winograd's products on a CPU, fewer than the convolution's) counts as it is here.  Elementwise
+work and sorts are left out: trees, for example, have no product at all and count 0.
 """
 import math
 
