@@ -25,12 +25,13 @@ def compared(c, rmse: dict[str, np.ndarray], found: dict[str, dict]) -> Figure:
         ax.axhline(rmse['mean'][..., i].mean(), color='0.4', ls='--', lw=1.2, label='the mean, of every row')
         if name in NOISE:
             ax.axhline(NOISE[name], color='0.4', ls=':', lw=1.2, label='noise: the least there is')
-        ax.legend(fontsize=7, loc='center', bbox_to_anchor=(0.5, 0.1))
         ax.set_xticks([0, 1], ['network', 'line'])
         ax.set(xlim=(-0.6, 1.6), ylim=(0, 1.12 * max(v[..., i].max() for v in rmse.values())), title=TITLES[name],
                ylabel='RMSE of a test fold' if i == 0 else None)
         ax.title.set_fontsize(9)
         ax.grid(alpha=0.25, axis='y')
+    known = max((ax.get_legend_handles_labels() for ax in panels[:3]), key=lambda found: len(found[1]))
+    figure.legend(*known, loc='outside lower left', ncols=2, fontsize=8)
     right = panels[-1]
     for at, name in enumerate(reversed(NAMES)):
         d, scale = found[name], 100 / found[name]['rmse_linear']
