@@ -163,7 +163,7 @@ class GCN(nn.Module):
         return graph._replace(nodes=nodes)
 
 
-class VariationalGCN(nn.Module):
+class VariationalGCN(GCN):
     """The encoder of a variational graph auto-encoder: for each node the mean and the log standard deviation of a
     normal distribution, by two graph convolutions on top of a stack that both share.
 
@@ -179,16 +179,6 @@ class VariationalGCN(nn.Module):
         params = VariationalGCN((16, 2)).init(jax.random.key(0), g)
         VariationalGCN((16, 2)).apply(params, g).nodes.shape        # (3, 4): two means, two log deviations
     """
-
-    features: Sequence[int]
-    activation: str | Callable[[Array], Array] = 'relu'
-    dropout: float = 0.0
-    norm: str = 'sym'
-    self_loops: bool = True
-    use_bias: bool = True
-    kernel_init: Init = nn.initializers.xavier_uniform()
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, graph: Graph, *, train: bool = False) -> Graph:
