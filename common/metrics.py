@@ -61,6 +61,6 @@ def compute(metrics: Metrics) -> dict[str, float | np.ndarray]:
 
     A metric with a seeds axis comes back as an array [seeds].
     """
-    with np.errstate(divide='ignore', invalid='ignore'):        # asarray: device_get took three times as long here
+    with np.errstate(divide='ignore', invalid='ignore'):        # asarray: device_get took four times as long
         values = {k: np.asarray(m.total) / np.asarray(m.weight) for k, m in sorted(metrics.items())}
     return {k: float(v) if v.ndim == 0 else v for k, v in values.items()}

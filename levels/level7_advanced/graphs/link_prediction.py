@@ -120,9 +120,9 @@ def link_task(encoder: nn.Module, decoder: nn.Module, tx: optax.GradientTransfor
     the variational one.
 
     Formula: mean over links and negatives of  log(1 + exp(-logit)),  log(1 + exp(logit)); with a kl_weight the nodes
-        are samples of what the encoder says, and + kl_weight / n_nodes * `kl_to_normal` is added.  A weight of 1 is
-        that of Kipf and Welling's program, whose cross-entropy is this mean; torch_geometric's `recon_loss` is twice
-        the mean, so recon_loss + kl_loss / n_nodes is twice this loss with 0.5.
+        are samples of what the encoder says, and + kl_weight / n_nodes * `kl_to_normal` is added.
+        torch_geometric's `recon_loss` is twice the mean, so recon_loss + kl_loss / n_nodes is twice this loss with a
+        weight of 0.5.
     negatives: 'uniform' any two nodes, 'structured' one end of each link with another node, 'hard' of `tries` such
         pairs the one that scores highest now (`negatives.draw_hard`); fresh ones in each step, by the step's key
     encoder: graph -> graph; with a kl_weight one like `VariationalGCN`.  It is evaluated at the mean.
